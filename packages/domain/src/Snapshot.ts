@@ -1,0 +1,89 @@
+import { Schema } from "effect"
+import { SnapshotId } from "./Ids.ts"
+
+const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+
+/** Where a broken download can go on: the last creation second that was seen and the ids that it had so far. */
+export const Cursor = Schema.Struct({ createdAt: Count, ids: Schema.Array(Schema.String) })
+
+/** Written beside a part once its bytes are stored: the part counts from then on. */
+export const Part = Schema.Struct({
+  key: Schema.String,
+  /** Place of the first record in the snapshot, counted from 0, and how many whole lines follow. */
+  firstRecord: Count,
+  records: Count,
+  /** `meta.index` of the first and the last line, as the stream said it. */
+  firstIndex: Count,
+  lastIndex: Count,
+  /** Bytes as MediPim sent them, and as stored. */
+  bytes: Count,
+  compressedBytes: Count,
+  /** Of the stored bytes, 64 hex digits. */
+  sha256: Schema.String,
+  cursor: Schema.NullOr(Cursor)
+})
+export type Part = typeof Part.Type
+
+/** One request to the stream that contributed parts: a download without interruption has exactly one. */
+export const Segment = Schema.Struct({
+  startedAt: Schema.String,
+  firstRecord: Count,
+  records: Count,
+  from: Schema.NullOr(Count)
+})
+
+/** What was asked of MediPim. */
+export const SourceRequest = Schema.Struct({ filter: Schema.Json, sorting: Schema.Json })
+export type SourceRequest = typeof SourceRequest.Type
+
+/** Written last: a snapshot without its manifest does not exist. */
+export const Manifest = Schema.Struct({
+  version: Schema.Literal(1),
+  snapshotId: SnapshotId,
+  startedAt: Schema.String,
+  finishedAt: Schema.String,
+  request: SourceRequest,
+  /** What the source announced. Equal to `records` in every manifest; both are kept so that a reader can see it. */
+  total: Count,
+  records: Count,
+  bytes: Count,
+  compressedBytes: Count,
+  /** False for an empty answer (204): it must never be taken as "everything was removed". */
+  complete: Schema.Boolean,
+  parts: Schema.Array(Part),
+  segments: Schema.Array(Segment)
+})
+export type Manifest = typeof Manifest.Type
+
+/** What lists and events tell of a snapshot. */
+export const SnapshotSummary = Schema.Struct({
+  snapshotId: SnapshotId,
+  startedAt: Schema.String,
+  finishedAt: Schema.String,
+  records: Count,
+  bytes: Count,
+  compressedBytes: Count,
+  parts: Count,
+  complete: Schema.Boolean
+})
+export type SnapshotSummary = typeof SnapshotSummary.Type
+
+export const summaryOf = (manifest: Manifest): SnapshotSummary => ({
+  snapshotId: manifest.snapshotId,
+  startedAt: manifest.startedAt,
+  finishedAt: manifest.finishedAt,
+  records: manifest.records,
+  bytes: manifest.bytes,
+  compressedBytes: manifest.compressedBytes,
+  parts: manifest.parts.length,
+  complete: manifest.complete
+})
+
+/** All snapshots live under this prefix of the bucket. */
+export const snapshotsPrefix = "snapshots/"
+export const prefixOf = (id: SnapshotId): string => `${snapshotsPrefix}${id}/`
+export const manifestKey = (id: SnapshotId): string => `${prefixOf(id)}manifest.json`
+
+const partName = (part: number): string => `part-${String(part).padStart(5, "0")}`
+export const partKey = (id: SnapshotId, part: number): string => `${prefixOf(id)}${partName(part)}.ndjson.gz`
+export const sidecarKey = (id: SnapshotId, part: number): string => `${prefixOf(id)}${partName(part)}.json`

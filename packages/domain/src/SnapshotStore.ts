@@ -1,0 +1,46 @@
+import { Context, type Effect, Schema, type Stream } from "effect"
+
+/** Why the store said no. Only `unavailable` can get better by asking again. */
+export const StoreFault = Schema.Literals(["not-found", "bucket-missing", "denied", "too-large", "invalid", "unavailable"])
+
+export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
+  fault: StoreFault,
+  operation: Schema.Literals(["put", "get", "list", "remove", "prepare"]),
+  key: Schema.String,
+  detail: Schema.String
+}) {
+  override get message(): string {
+    return `Snapshot store: ${this.operation} ${this.key} failed (${this.fault}): ${this.detail}`
+  }
+  get retryable(): boolean {
+    return this.fault === "unavailable"
+  }
+}
+
+/** A stored object; `size` in bytes. */
+export interface StoredObject {
+  readonly key: string
+  readonly size: number
+}
+
+/**
+ * Where snapshots live: Supabase Storage, or a folder on disk. Keys are ASCII paths. The store is no lock and has no
+ * compare-and-swap (supabase-storage-notes.md section 2): one writer per snapshot is settled elsewhere.
+ */
+export class SnapshotStore extends Context.Service<
+  SnapshotStore,
+  {
+    /** Stores one object whole or not at all; repeating it with the same bytes is safe. */
+    readonly put: (key: string, bytes: Uint8Array, contentType: string) => Effect.Effect<void, StoreError>
+    /** The bytes of one object. A read that ends early fails; it never looks like the end. */
+    readonly get: (key: string) => Stream.Stream<Uint8Array, StoreError>
+    /** Every object below a prefix that ends in `/`, at any depth, sorted by key. */
+    readonly list: (prefix: string) => Effect.Effect<ReadonlyArray<StoredObject>, StoreError>
+    /** The names directly below a prefix that ends in `/`, sorted: for `snapshots/` the snapshot ids. */
+    readonly folders: (prefix: string) => Effect.Effect<ReadonlyArray<string>, StoreError>
+    /** Removes objects; missing ones are no error. */
+    readonly remove: (keys: ReadonlyArray<string>) => Effect.Effect<void, StoreError>
+    /** Fails when the bucket cannot be reached or does not exist. */
+    readonly check: Effect.Effect<void, StoreError>
+  }
+>()("domain/SnapshotStore") {}

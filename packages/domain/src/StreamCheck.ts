@@ -1,0 +1,89 @@
+import { Schema } from "effect"
+import { parseLine, peek } from "./StreamLine.ts"
+
+/** Why a download is not the whole catalogue. */
+export const StreamFault = Schema.Literals([
+  "cut",
+  "gap",
+  "total",
+  "stalled",
+  "source-error",
+  "not-a-stream",
+  "line-too-long",
+  "connection"
+])
+
+/** The stream broke: nothing of it may be taken for the catalogue. Asking again can help. */
+export class StreamBroken extends Schema.TaggedError<StreamBroken>()("StreamBroken", {
+  fault: StreamFault,
+  /** Lines that came, and how many the source had announced (0 when it never did). */
+  received: Schema.Int,
+  expected: Schema.Int,
+  detail: Schema.String
+}) {
+  override get message(): string {
+    return `The MediPim stream broke (${this.fault}) after ${this.received} of ${this.expected} records: ${this.detail}`
+  }
+}
+
+/**
+ * Follows one stream line by line. A stream is complete when `index` ran 0, 1, 2, ... to `total - 1`, `total` never
+ * changed and the last line ended with a newline; nothing else marks its end (medipim-api-v4.md section 0.2).
+ *
+ * A line that cannot be read keeps its place: its neighbours prove that it was one record, and the maintainer puts it
+ * into quarantine. An error line is the source saying that it failed, so the stream is broken.
+ */
+export interface StreamCheck {
+  /** Takes the next line; a fault ends the check. */
+  readonly accept: (line: Buffer) => StreamBroken | undefined
+  /** To call when the bytes have ended; `rest` is what stood after the last newline. */
+  readonly finish: (rest: Buffer) => StreamBroken | undefined
+  readonly received: () => number
+  /** The announced number of records, 0 before the first line. */
+  readonly total: () => number
+  readonly broken: (fault: typeof StreamFault.Type, detail: string) => StreamBroken
+}
+
+const excerpt = (line: Buffer): string => JSON.stringify(line.toString("utf8", 0, 120))
+
+export const makeStreamCheck = (): StreamCheck => {
+  let received = 0
+  let total: number | undefined
+  const broken: StreamCheck["broken"] = (fault, detail) =>
+    new StreamBroken({ fault, received, expected: total ?? 0, detail })
+
+  const acceptUnpeekable = (line: Buffer): StreamBroken | undefined => {
+    const parsed = parseLine(line)
+    if (parsed._tag === "SourceError") return broken("source-error", parsed.message)
+    const position = parsed._tag === "Line" ? parsed.position : undefined
+    if (position !== undefined) return acceptAt(position.index, position.total)
+    if (total === undefined) return broken("not-a-stream", `the first line is ${excerpt(line)}`)
+    if (received >= total) return broken("total", "more lines than announced")
+    received += 1
+    return undefined
+  }
+
+  const acceptAt = (index: number, announced: number): StreamBroken | undefined => {
+    total ??= announced
+    if (announced !== total) return broken("total", `total changed to ${announced} at index ${index}`)
+    if (index !== received) return broken("gap", `index ${index} came where ${received} was due`)
+    if (received >= total) return broken("total", "more lines than announced")
+    received += 1
+    return undefined
+  }
+
+  return {
+    accept: (line) => {
+      const head = peek(line)
+      return head === undefined ? acceptUnpeekable(line) : acceptAt(head.index, head.total)
+    },
+    finish: (rest) => {
+      if (rest.length > 0) return broken("cut", "the last line has no newline")
+      if (total === undefined) return broken("cut", "the answer was empty")
+      return received === total ? undefined : broken("cut", "the stream ended early")
+    },
+    received: () => received,
+    total: () => total ?? 0,
+    broken
+  }
+}

@@ -1,0 +1,123 @@
+import { RunId, SnapshotId } from "@medipim/domain/Ids"
+import { PublishCounts, PublishRefused } from "@medipim/domain/PublishRules"
+import { Schema } from "effect"
+import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
+import { AdminKey } from "./AdminKey.ts"
+import { apiDefaults } from "./ApiDefaults.ts"
+import { Busy, Failed, Heartbeat, Unavailable } from "./Failure.ts"
+import { RequestErrors } from "./InvalidRequest.ts"
+import { SystemGroup } from "./SystemGroup.ts"
+
+const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+
+/** `POST /run`: the chunk to stage, records `[offset, offset + limit)` of a snapshot. */
+export const StageRequest = Schema.Struct({
+  runId: RunId,
+  snapshotId: SnapshotId,
+  offset: Count,
+  limit: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 50_000 }))
+})
+export type StageRequest = typeof StageRequest.Type
+
+/** What the records of a chunk turned out to be; each record is counted once. */
+export const ChunkCounts = Schema.Struct({
+  records: Count,
+  inserted: Count,
+  updated: Count,
+  restored: Count,
+  unchanged: Count,
+  stale: Count,
+  rejected: Count
+})
+export type ChunkCounts = typeof ChunkCounts.Type
+
+const Chunk = { runId: RunId, offset: Count, counts: ChunkCounts } as const
+
+/** Events of a chunk: progress at least every 10 s, then exactly one `Completed` or `Failed`. */
+export const StageEvent = Schema.Union([
+  Schema.TaggedStruct("Progress", Chunk),
+  Heartbeat,
+  Schema.TaggedStruct("Completed", {
+    ...Chunk,
+    /** Where the next chunk begins, and whether the snapshot goes on there. */
+    nextOffset: Count,
+    hasMore: Schema.Boolean
+  }),
+  Failed
+])
+export type StageEvent = typeof StageEvent.Type
+
+/** `POST /publish`: the range that the run staged; the whole snapshot unless `offset` or `limit` say otherwise. */
+export const PublishRequest = Schema.Struct({
+  runId: RunId,
+  snapshotId: SnapshotId,
+  offset: Schema.optionalKey(Count),
+  limit: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))),
+  force: Schema.optionalKey(Schema.Boolean),
+  dryRun: Schema.optionalKey(Schema.Boolean)
+})
+export type PublishRequest = typeof PublishRequest.Type
+
+export const PublishResult = Schema.Struct({
+  runId: RunId,
+  /** False in a dry run: nothing was written. */
+  published: Schema.Boolean,
+  counts: PublishCounts,
+  /** What a person should know, for example why no product was removed. */
+  warnings: Schema.Array(Schema.String)
+})
+export type PublishResult = typeof PublishResult.Type
+
+/** What the maintainer is doing now. */
+export const MaintainerStatus = Schema.Struct({
+  isRunning: Schema.Boolean,
+  chunks: Schema.Array(Schema.Struct(Chunk)),
+  publishing: Schema.NullOr(RunId),
+  uptimeSeconds: Schema.Int
+})
+
+/** A line in quarantine: where it stands, why it was rejected, and the line as text. */
+export const RejectedRecord = Schema.Struct({
+  runId: RunId,
+  snapshotId: SnapshotId,
+  part: Schema.String,
+  /** Place of the line in its part and in the snapshot, both counted from 0. */
+  lineIndex: Count,
+  record: Count,
+  productId: Schema.NullOr(Schema.String),
+  reason: Schema.String,
+  raw: Schema.String,
+  rejectedAt: Schema.String
+})
+
+export class MaintainerGroup extends HttpApiGroup.make("maintainer", { topLevel: true })
+  .add(
+    HttpApiEndpoint.get("status", "/status", { success: MaintainerStatus }),
+    HttpApiEndpoint.post("run", "/run", {
+      payload: StageRequest,
+      success: HttpApiSchema.StreamNdjson({ schema: StageEvent }),
+      error: Busy
+    }),
+    HttpApiEndpoint.post("publish", "/publish", {
+      payload: PublishRequest,
+      success: PublishResult,
+      error: [PublishRefused, Unavailable]
+    }),
+    HttpApiEndpoint.get("rejected", "/rejected", {
+      query: {
+        runId: Schema.optionalKey(RunId),
+        reason: Schema.optionalKey(Schema.String),
+        page: Schema.optionalKey(Schema.NumberFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: 1_000_000 }))),
+        size: Schema.optionalKey(Schema.NumberFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 500 })))
+      },
+      success: Schema.Struct({ total: Count, records: Schema.Array(RejectedRecord) }),
+      error: Unavailable
+    })
+  )
+  .middleware(AdminKey) {}
+
+export class MaintainerApi extends HttpApi.make("medipim-maintainer")
+  .add(SystemGroup)
+  .add(MaintainerGroup)
+  .middleware(RequestErrors)
+  .annotateMerge(apiDefaults("MediPim AU Sync: maintainer")) {}

@@ -1,0 +1,44 @@
+import { createServer } from "node:http"
+import { NodeHttpServer } from "@effect/platform-node"
+import { ByteSize, Layer, type Option, type Redacted } from "effect"
+import { HttpIncomingMessage, HttpRouter } from "effect/http"
+import { type HttpApi, HttpApiBuilder, type HttpApiGroup, HttpApiScalar } from "effect/http-api"
+import * as AdminKeyGuard from "./AdminKeyGuard.ts"
+import * as Metrics from "./Metrics.ts"
+import * as RequestErrorsGuard from "./RequestErrorsGuard.ts"
+
+/** No request of ours is larger than a few hundred bytes. */
+const largestBody = ByteSize.kibibytes(64)
+/** How long running requests may go on after SIGTERM. */
+const drain = "20 seconds"
+
+interface Listening {
+  readonly port: number
+  readonly metricsPort: number
+  readonly adminKey: Redacted.Redacted
+  readonly previousAdminKey: Option.Option<Redacted.Redacted>
+}
+
+/**
+ * Serves an API with its documents (`/docs`, `/openapi.json`) on all addresses, IPv6 and IPv4, and its metrics on a
+ * second port. On SIGTERM it stops listening at once and lets running requests finish.
+ */
+export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
+  api: HttpApi.HttpApi<Id, Groups>,
+  listening: Listening
+) => {
+  const guards = Layer.merge(AdminKeyGuard.layer(listening), RequestErrorsGuard.layer)
+  const routes = HttpApiBuilder.layer(api, { openapiPath: "/openapi.json" }).pipe(Layer.provideMerge(guards))
+  const app = Layer.merge(routes, HttpApiScalar.layer(api, { path: "/docs" }))
+  const server = HttpRouter.serve(app, { disableLogger: true, disableListenLog: true }).pipe(
+    Layer.provide(
+      NodeHttpServer.layer(() => createServer(), {
+        port: listening.port,
+        host: "::",
+        gracefulShutdownTimeout: drain
+      })
+    ),
+    Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, largestBody))
+  )
+  return Layer.merge(server, Metrics.layer(listening.metricsPort))
+}

@@ -1,0 +1,27 @@
+import { createServer } from "node:http"
+import { NodeHttpServer } from "@effect/platform-node"
+import { Effect, Layer, Metric } from "effect"
+import { HttpRouter } from "effect/http"
+import { PrometheusMetrics } from "effect/observability"
+
+const residentBytes = Metric.gauge("process_resident_memory_bytes", { description: "Memory of this process" })
+const uptimeSeconds = Metric.gauge("process_uptime_seconds", { description: "Age of this process" })
+
+const sample = Effect.suspend(() =>
+  Effect.all([Metric.update(residentBytes, process.memoryUsage.rss()), Metric.update(uptimeSeconds, process.uptime())])
+)
+
+const sampling = Layer.effectDiscard(
+  sample.pipe(Effect.andThen(Effect.sleep("5 seconds")), Effect.forever, Effect.forkScoped)
+)
+
+/** `GET /metrics` for Prometheus on a port of its own, so that it is never reachable where the API is. */
+export const layer = (port: number) =>
+  HttpRouter.serve(PrometheusMetrics.layerHttp({ path: "/metrics" }), {
+    disableLogger: true,
+    disableListenLog: true
+  }).pipe(
+    Layer.provide(NodeHttpServer.layer(() => createServer(), { port, host: "::" })),
+    Layer.provide(Layer.fresh(HttpRouter.layer)),
+    Layer.merge(sampling)
+  )

@@ -1,0 +1,41 @@
+import { PgMigrator } from "@effect/sql-pg"
+import { Effect } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { catalogue } from "./migrations/0001_catalogue.ts"
+import { runs } from "./migrations/0002_runs.ts"
+import { schemaName } from "./Postgres.ts"
+
+const loader = PgMigrator.fromRecord({ "0001_catalogue": catalogue, "0002_runs": runs })
+const table = "migrations"
+/** Any number, the same in every process: who holds it migrates. */
+const migrationLock = 0x4d504155
+
+/** A pooler may drop the search path; then our tables would appear where Supabase shows them to the world. */
+const assertSearchPath = Effect.gen(function* () {
+  const sql = yield* SqlClient
+  const [row] = yield* sql<{ readonly path: string }>`SELECT current_setting('search_path') AS path`
+  if (row?.path !== schemaName) {
+    return yield* Effect.die(
+      new Error(
+        `The database connection ignores search_path (it is "${row?.path}"). Use the direct connection or the session ` +
+          `pooler, or run: ALTER ROLE CURRENT_USER SET search_path = ${schemaName};`
+      )
+    )
+  }
+})
+
+/**
+ * Brings the database to the newest schema. Any number of processes may call it at once: one works, the others wait and
+ * then find nothing to do. All pending steps happen in one transaction, or none.
+ */
+export const migrate = Effect.gen(function* () {
+  const sql = yield* SqlClient
+  yield* assertSearchPath
+  return yield* sql.withTransaction(
+    Effect.gen(function* () {
+      yield* sql`SELECT pg_advisory_xact_lock(${migrationLock}::bigint)`
+      yield* sql`CREATE SCHEMA IF NOT EXISTS ${sql(schemaName)}`
+      return yield* PgMigrator.run({ loader, table })
+    })
+  )
+}).pipe(Effect.withSpan("Migrations.migrate"))

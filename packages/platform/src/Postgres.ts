@@ -1,0 +1,35 @@
+import { PgClient } from "@effect/sql-pg"
+import { type Redacted, Schedule } from "effect"
+import type { SqlError } from "effect/sql/SqlError"
+
+/** Everything of ours but `public.products` lives in this schema, the tables of the workflow engine too. */
+export const schemaName = "medipim"
+
+interface Connection {
+  readonly databaseUrl: Redacted.Redacted
+  readonly databaseConnections: number
+}
+
+/** A pool of connections whose unqualified names mean the schema `medipim`. */
+export const layer = (connection: Connection, applicationName: string) =>
+  PgClient.layer({
+    url: connection.databaseUrl,
+    maxConnections: connection.databaseConnections,
+    connectTimeout: "10 seconds",
+    applicationName,
+    startupParameters: { search_path: schemaName }
+  })
+
+/** Retry of work that a passing fault of the database may have stopped; permanent faults are not repeated. */
+export const passingFaults = {
+  while: (error: { readonly _tag: string }) => error._tag === "SqlError" && (error as SqlError).isRetryable,
+  schedule: Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("5 seconds")]).pipe(Schedule.jittered),
+  times: 6
+}
+
+/** What the server said, without the statement and its parameters: those may hold product data. */
+export const sqlMessage = (error: SqlError): string => {
+  const cause: unknown = error.reason.cause
+  const text = cause instanceof Error ? cause.message : ""
+  return text === "" ? `${error.reason._tag}: ${error.message}` : `${error.reason._tag}: ${text}`
+}

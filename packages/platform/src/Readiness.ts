@@ -1,0 +1,30 @@
+import { NotReady } from "@medipim/http-api/SystemGroup"
+import { Effect, Option } from "effect"
+
+/** Something the service cannot work without. */
+export interface Dependency {
+  readonly name: string
+  readonly check: Effect.Effect<unknown, { readonly message: string }>
+}
+
+const patience = "5 seconds"
+
+/** Checks all dependencies at once; names each that fails. */
+export const readiness = (
+  dependencies: ReadonlyArray<Dependency>
+): Effect.Effect<{ readonly status: "ready" }, NotReady> =>
+  Effect.forEach(
+    dependencies,
+    ({ name, check }) =>
+      check.pipe(
+        Effect.as(Option.none<{ dependency: string; reason: string }>()),
+        Effect.timeout(patience),
+        Effect.catch((error) => Effect.succeed(Option.some({ dependency: name, reason: error.message })))
+      ),
+    { concurrency: dependencies.length }
+  ).pipe(
+    Effect.map((results) => results.flatMap(Option.toArray)),
+    Effect.flatMap((failing) =>
+      failing.length === 0 ? Effect.succeed({ status: "ready" } as const) : Effect.fail(new NotReady({ failing }))
+    )
+  )

@@ -1,0 +1,63 @@
+import { Redacted, Schema, SchemaTransformation } from "effect"
+import { type Form, optional, required, unless, withDefault } from "./Settings.ts"
+
+/** The forms in which the variables of all services are written. */
+export const text: Form<string> = { schema: Schema.NonEmptyString, expects: "text" }
+
+export const wholeNumber = (minimum: number, maximum: number): Form<number> => ({
+  schema: Schema.NumberFromString.check(Schema.isInt(), Schema.isBetween({ minimum, maximum })),
+  expects: `a whole number from ${minimum} to ${maximum}`
+})
+export const port = wholeNumber(1, 65_535)
+
+const secretOf = (pattern: RegExp): Form<Redacted.Redacted>["schema"] =>
+  Schema.String.check(Schema.isPattern(pattern)).pipe(
+    Schema.decodeTo(
+      Schema.Redacted(Schema.String),
+      SchemaTransformation.transform({ decode: (plain) => Redacted.make(plain), encode: Redacted.value })
+    )
+  )
+
+export const secret: Form<Redacted.Redacted> = { schema: secretOf(/^\S+$/), expects: "a secret without blanks" }
+export const longSecret: Form<Redacted.Redacted> = { schema: secretOf(/^\S{32,}$/), expects: "at least 32 characters" }
+
+/** An address without a slash at its end. */
+export const httpUrl: Form<string> = {
+  schema: Schema.String.check(Schema.isPattern(/^https?:\/\/[^\s/?#]+[^\s]*$/)).pipe(
+    Schema.decodeTo(
+      Schema.String,
+      SchemaTransformation.transform({ decode: (url) => url.replace(/\/+$/, ""), encode: (url) => url })
+    )
+  ),
+  expects: "an http:// or https:// address"
+}
+
+/** What every service needs to be reached and to know its callers. */
+export const serverSettings = (portVariable: string, defaultPort: number) => ({
+  port: withDefault(portVariable, "port of this service", port, defaultPort),
+  metricsPort: withDefault("METRICS_PORT", "port of the metrics of this service", port, 9091),
+  adminKey: required("ADMIN_KEY", "the key that callers send as X-ADMIN-KEY", longSecret),
+  previousAdminKey: optional("ADMIN_KEY_PREVIOUS", "a second key, accepted during a rotation", longSecret)
+})
+
+/** Where snapshots are kept: in a folder when `SNAPSHOT_DIR` is set, else in Supabase Storage. */
+export const storeSettings = {
+  snapshotDir: optional("SNAPSHOT_DIR", "keep snapshots in this folder instead of Supabase Storage", text),
+  supabaseUrl: unless(
+    "SNAPSHOT_DIR",
+    optional("SUPABASE_URL", "address of the Supabase project, https://<project>.supabase.co", httpUrl)
+  ),
+  serviceRoleKey: unless(
+    "SNAPSHOT_DIR",
+    optional("SUPABASE_SERVICE_ROLE_KEY", "service role key of the Supabase project, for its Storage", secret)
+  ),
+  bucket: withDefault("BUCKET", "bucket of the snapshots", text, "medipim-raw")
+}
+
+export const databaseSettings = {
+  databaseUrl: required("DATABASE_URL", "the Postgres database: direct connection or session pooler", {
+    schema: secretOf(/^postgres(ql)?:\/\/\S+$/),
+    expects: "a postgres:// address"
+  }),
+  databaseConnections: withDefault("DATABASE_CONNECTIONS", "most connections to the database", wholeNumber(2, 100), 6)
+}

@@ -1,0 +1,81 @@
+import { Config, Data, Effect, Option, Schema } from "effect"
+
+/** One variable of the environment: its name, what it is for, and how its text is read. */
+export interface Setting<A> {
+  readonly variable: string
+  readonly purpose: string
+  readonly decode: (text: string) => Option.Option<A>
+  /** What a valid text looks like; the text itself is never shown, it may be a secret. */
+  readonly expects: string
+  /** The value when the variable is unset or empty; `undefined` when there is none. */
+  readonly absent: ((set: (variable: string) => boolean) => Option.Option<A>) | undefined
+}
+
+export interface Form<A> {
+  readonly schema: Schema.ConstraintDecoder<A>
+  readonly expects: string
+}
+
+const decoder = <A>({ schema }: Form<A>) => Schema.decodeUnknownOption(schema)
+
+/** A variable without a default. */
+export const required = <A>(variable: string, purpose: string, form: Form<A>): Setting<A> => ({
+  variable,
+  purpose,
+  decode: decoder(form),
+  expects: form.expects,
+  absent: undefined
+})
+
+export const withDefault = <A>(variable: string, purpose: string, form: Form<A>, value: A): Setting<A> => ({
+  ...required(variable, purpose, form),
+  absent: () => Option.some(value)
+})
+
+/** A variable that may be left out. */
+export const optional = <A>(variable: string, purpose: string, form: Form<A>): Setting<Option.Option<A>> => ({
+  variable,
+  purpose,
+  decode: (text) => Option.map(decoder(form)(text), Option.some),
+  expects: form.expects,
+  absent: () => Option.some(Option.none())
+})
+
+/** A variable that may be left out only when another one is set. */
+export const unless = <A>(other: string, setting: Setting<Option.Option<A>>): Setting<Option.Option<A>> => ({
+  ...setting,
+  absent: (set) => (set(other) ? Option.some(Option.none()) : Option.none())
+})
+
+/** Every variable that is missing or wrong, named at once. */
+export class InvalidSettings extends Data.TaggedError("InvalidSettings")<{ readonly problems: ReadonlyArray<string> }> {
+  override get message(): string {
+    return ["These environment variables need attention (see .env.example):", ...this.problems].join("\n  ")
+  }
+}
+
+type Values<S extends Record<string, Setting<never>>> = {
+  readonly [K in keyof S]: S[K] extends Setting<infer A> ? A : never
+}
+
+const textOf = (variable: string) => Config.String(variable).pipe(Config.withDefault(""))
+
+/** Reads all settings; fails with every problem, not with the first. */
+export const loadSettings = Effect.fnUntraced(function* <const S extends Record<string, Setting<never>>>(
+  settings: S
+): Effect.fn.Return<Values<S>, InvalidSettings | Config.ConfigError> {
+  const texts = new Map<string, string>()
+  for (const { variable } of Object.values(settings)) texts.set(variable, (yield* textOf(variable)).trim())
+  const isSet = (variable: string) => (texts.get(variable) ?? "") !== ""
+  const problems: Array<string> = []
+  const values: Record<string, unknown> = {}
+  for (const [field, setting] of Object.entries(settings as Record<string, Setting<unknown>>)) {
+    const { variable, purpose, expects } = setting
+    const value = isSet(variable)
+      ? setting.decode(texts.get(variable) as string)
+      : (setting.absent?.(isSet) ?? Option.none())
+    if (Option.isSome(value)) values[field] = value.value
+    else problems.push(`${variable} ${isSet(variable) ? `is not ${expects}` : "is missing"}: ${purpose}`)
+  }
+  return problems.length === 0 ? (values as Values<S>) : yield* new InvalidSettings({ problems })
+})
