@@ -1,0 +1,109 @@
+import { randomBytes } from "node:crypto"
+import * as fs from "node:fs"
+import { dirname, join } from "node:path"
+import { NodeStream } from "@effect/platform-node"
+import { SnapshotStore, StoreError, type StoredObject } from "@medipim/domain/SnapshotStore"
+import { Effect, Layer, Stream } from "effect"
+import { invalidKey } from "./StoreKeys.ts"
+
+type Operation = StoreError["operation"]
+
+const faults: Readonly<Record<string, StoreError["fault"]>> = {
+  ENOENT: "not-found",
+  EACCES: "denied",
+  EPERM: "denied",
+  EROFS: "denied",
+  EISDIR: "invalid",
+  ENOTDIR: "invalid"
+}
+
+const failure =
+  (operation: Operation, key: string) =>
+  (cause: unknown): StoreError => {
+    const error = cause as NodeJS.ErrnoException
+    return new StoreError({ operation, key, fault: faults[error.code ?? ""] ?? "unavailable", detail: error.message })
+  }
+
+const temporary = ".tmp-"
+
+/** Written beside its place, flushed, then renamed: an object is there whole or not at all. */
+const writeWhole = async (path: string, bytes: Uint8Array): Promise<void> => {
+  const draft = join(dirname(path), `${temporary}${randomBytes(8).toString("hex")}`)
+  await fs.promises.mkdir(dirname(path), { recursive: true })
+  try {
+    const file = await fs.promises.open(draft, "w")
+    await file.writeFile(bytes).finally(() => file.sync().finally(() => file.close()))
+    await fs.promises.rename(draft, path)
+  } catch (error) {
+    await fs.promises.rm(draft, { force: true })
+    throw error
+  }
+}
+
+const entriesOf = (path: string): Promise<ReadonlyArray<fs.Dirent>> =>
+  fs.promises.readdir(path, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return []
+    throw error
+  })
+
+const walk = async (root: string, prefix: string): Promise<ReadonlyArray<StoredObject>> => {
+  const found: Array<StoredObject> = []
+  for (const entry of await entriesOf(join(root, prefix))) {
+    if (entry.isDirectory()) found.push(...(await walk(root, `${prefix}${entry.name}/`)))
+    else if (!entry.name.startsWith(temporary)) {
+      const { size } = await fs.promises.stat(join(root, prefix, entry.name))
+      found.push({ key: `${prefix}${entry.name}`, size })
+    }
+  }
+  return found
+}
+
+const byName = (a: string, b: string): number => (a < b ? -1 : 1)
+
+/** Snapshots in a folder on disk: for one machine, and for tests. */
+export const layer = (dir: string): Layer.Layer<SnapshotStore> => {
+  const attempt = <A>(operation: Operation, key: string, act: () => Promise<A>): Effect.Effect<A, StoreError> =>
+    Effect.suspend(() => {
+      const invalid = invalidKey(operation, key)
+      return invalid === undefined ? Effect.tryPromise({ try: act, catch: failure(operation, key) }) : Effect.fail(invalid)
+    }).pipe(Effect.withSpan(`FolderStore.${operation}`, { attributes: { key } }))
+
+  return Layer.succeed(SnapshotStore, {
+    put: (key, bytes) => attempt("put", key, () => writeWhole(join(dir, key), bytes)),
+    get: (key) =>
+      Stream.unwrap(
+        attempt("get", key, () => fs.promises.access(join(dir, key), fs.constants.R_OK)).pipe(
+          Effect.as(
+            NodeStream.fromReadable<Uint8Array, StoreError>({
+              evaluate: () => fs.createReadStream(join(dir, key), { highWaterMark: 256 * 1024 }),
+              onError: failure("get", key)
+            })
+          )
+        )
+      ),
+    list: (prefix) =>
+      attempt("list", prefix, async () => [...(await walk(dir, prefix))].sort((a, b) => byName(a.key, b.key))),
+    folders: (prefix) =>
+      attempt("list", prefix, async () =>
+        (await entriesOf(join(dir, prefix)))
+          .filter((entry) => entry.isDirectory())
+          .map((entry) => entry.name)
+          .sort(byName)
+      ),
+    remove: (keys) =>
+      Effect.forEach(
+        keys,
+        (key) =>
+          attempt("remove", key, async () => {
+            await fs.promises.rm(join(dir, key), { force: true })
+            // Only an empty folder goes; one that another writer still uses stays.
+            await fs.promises.rmdir(dirname(join(dir, key))).catch(() => {})
+          }),
+        { discard: true }
+      ),
+    check: attempt("prepare", "", async () => {
+      await fs.promises.mkdir(dir, { recursive: true })
+      await fs.promises.access(dir, fs.constants.W_OK)
+    })
+  })
+}
