@@ -5,5 +5,13 @@ const conditions = ["medipim-source", "node", "import", "default"]
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
-  test: { include: ["packages/*/test/**/*.test.ts"], testTimeout: 30_000, hookTimeout: 60_000 }
+  test: {
+    include: ["packages/*/test/**/*.test.ts"],
+    // Own processes, so that a test may spawn, send signals and change its environment; two, so that the figures of
+    // the tests that measure hold on a small machine.
+    pool: "forks",
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 60_000
+  }
 })

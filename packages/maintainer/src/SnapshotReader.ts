@@ -3,9 +3,9 @@ import { promisify } from "node:util"
 import { gunzip } from "node:zlib"
 import { type Chunk, partsOf } from "@medipim/domain/ChunkPlan"
 import type { SnapshotId } from "@medipim/domain/Ids"
+import { makeLineSplitter } from "@medipim/domain/LineSplitter"
 import { Manifest, manifestKey, type Part } from "@medipim/domain/Snapshot"
 import { SnapshotStore, type StoreError } from "@medipim/domain/SnapshotStore"
-import { makeLineSplitter } from "@medipim/domain/LineSplitter"
 import { Context, Effect, Layer, Schedule, Schema, Stream } from "effect"
 
 /** What is stored is not what was written, or is not there. */
@@ -36,7 +36,9 @@ const linesOf = (part: Part, raw: Buffer): Effect.Effect<ReadonlyArray<Buffer>, 
   const lines = splitter.push(raw).filter((line) => line.length > 0)
   return lines.length === part.records && splitter.rest().length === 0
     ? Effect.succeed(lines)
-    : Effect.fail(new SnapshotBroken({ key: part.key, detail: `${lines.length} lines where ${part.records} were written` }))
+    : Effect.fail(
+        new SnapshotBroken({ key: part.key, detail: `${lines.length} lines where ${part.records} were written` })
+      )
 }
 
 /** Reads snapshots, checking every part against its manifest: size, hash and number of lines. */

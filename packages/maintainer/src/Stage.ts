@@ -1,8 +1,8 @@
 import type { Chunk } from "@medipim/domain/ChunkPlan"
 import type { RunId, SnapshotId } from "@medipim/domain/Ids"
+import type { StoreError } from "@medipim/domain/SnapshotStore"
 import type { ChunkCounts, StageRequest } from "@medipim/http-api/MaintainerApi"
 import { Array as Arr, Context, Effect, Layer, Schema, Stream } from "effect"
-import type { StoreError } from "@medipim/domain/SnapshotStore"
 import type { SqlError } from "effect/sql/SqlError"
 import { decide, decode, glance, isSame, type Known, type Peeked } from "./Decision.ts"
 import { type SnapshotBroken, SnapshotReader, type StoredLine } from "./SnapshotReader.ts"
@@ -97,7 +97,7 @@ export class Stage extends Context.Service<
           const counts = yield* reader.lines(manifest, range).pipe(
             Stream.flatMap((lines) => Stream.fromIterable(Arr.chunksOf(lines, batchSize))),
             Stream.mapEffect(stageBatch(runId, snapshotId), { concurrency: batchesAtOnce }),
-            Stream.scan(none, add),
+            Stream.scan(() => none, add),
             Stream.tap(onProgress),
             Stream.runLast
           )

@@ -38,7 +38,7 @@ export class Staging extends Context.Service<
     Staging,
     Effect.gen(function* () {
       const sql = yield* SqlClient
-      const repeat = Effect.retry(passingFaults)
+      const repeat = <A>(effect: Effect.Effect<A, SqlError>) => Effect.retry(effect, passingFaults)
 
       const names = columnNames.join(", ")
       const casts = columnNames.map((name) => `u.${name}::${productColumns[name]}`).join(", ")
@@ -54,7 +54,10 @@ export class Staging extends Context.Service<
 
       const stageRows = (runId: RunId, batch: ReadonlyArray<Decided>) => {
         // One statement must not meet a product twice: the newest line of the batch is kept.
-        const byId = new Map<string, { readonly record: number; readonly decision: Extract<Decision, { row: unknown }> }>()
+        const byId = new Map<
+          string,
+          { readonly record: number; readonly decision: Extract<Decision, { row: unknown }> }
+        >()
         for (const { line, decision } of batch) {
           if (!("row" in decision)) continue
           const before = byId.get(decision.row.id)
@@ -65,7 +68,7 @@ export class Staging extends Context.Service<
         }
         const rows = [...byId.values()]
         return rows.length === 0
-          ? Effect.void
+          ? Effect.succeed([])
           : sql.unsafe(insertStage, [
               runId,
               rows.map(({ record }) => record),
@@ -92,7 +95,7 @@ export class Staging extends Context.Service<
                 ${decision.id?.replaceAll("\u0000", "") ?? null}, ${decision.reason.replaceAll("\u0000", "")},
                 ${new Uint8Array(line.bytes)})
               ON CONFLICT (run_id, record) DO NOTHING`
-          : Effect.void
+          : Effect.succeed([])
 
       const known = Effect.fn("Staging.known")(function* (ids: ReadonlyArray<string>) {
         const rows = yield* sql<Known>`SELECT id, content_hash, line_hash, removed_at IS NOT NULL AS removed,

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import { dirname, join } from "node:path"
 import { NodeStream } from "@effect/platform-node"
-import { SnapshotStore, StoreError, type StoredObject } from "@medipim/domain/SnapshotStore"
+import { SnapshotStore, type StoredObject, StoreError } from "@medipim/domain/SnapshotStore"
 import { Effect, Layer, Stream } from "effect"
 import { invalidKey } from "./StoreKeys.ts"
 
@@ -65,7 +65,9 @@ export const layer = (dir: string): Layer.Layer<SnapshotStore> => {
   const attempt = <A>(operation: Operation, key: string, act: () => Promise<A>): Effect.Effect<A, StoreError> =>
     Effect.suspend(() => {
       const invalid = invalidKey(operation, key)
-      return invalid === undefined ? Effect.tryPromise({ try: act, catch: failure(operation, key) }) : Effect.fail(invalid)
+      return invalid === undefined
+        ? Effect.tryPromise({ try: act, catch: failure(operation, key) })
+        : Effect.fail(invalid)
     }).pipe(Effect.withSpan(`FolderStore.${operation}`, { attributes: { key } }))
 
   return Layer.succeed(SnapshotStore, {

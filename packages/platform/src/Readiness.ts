@@ -19,7 +19,7 @@ export const readiness = (
       check.pipe(
         Effect.as(Option.none<{ dependency: string; reason: string }>()),
         Effect.timeout(patience),
-        Effect.catch((error) => Effect.succeed(Option.some({ dependency: name, reason: error.message })))
+        Effect.catch((error) => Effect.succeedSome({ dependency: name, reason: error.message }))
       ),
     { concurrency: dependencies.length }
   ).pipe(

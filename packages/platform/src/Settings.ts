@@ -54,14 +54,14 @@ export class InvalidSettings extends Data.TaggedError("InvalidSettings")<{ reado
   }
 }
 
-type Values<S extends Record<string, Setting<never>>> = {
+type Values<S extends Record<string, Setting<unknown>>> = {
   readonly [K in keyof S]: S[K] extends Setting<infer A> ? A : never
 }
 
 const textOf = (variable: string) => Config.String(variable).pipe(Config.withDefault(""))
 
 /** Reads all settings; fails with every problem, not with the first. */
-export const loadSettings = Effect.fnUntraced(function* <const S extends Record<string, Setting<never>>>(
+export const loadSettings = Effect.fnUntraced(function* <const S extends Record<string, Setting<unknown>>>(
   settings: S
 ): Effect.fn.Return<Values<S>, InvalidSettings | Config.ConfigError> {
   const texts = new Map<string, string>()

@@ -1,4 +1,4 @@
-import { SnapshotStore, StoreError, type StoredObject } from "@medipim/domain/SnapshotStore"
+import { SnapshotStore, type StoredObject, StoreError } from "@medipim/domain/SnapshotStore"
 import { StorageClient } from "@supabase/storage-js"
 import { Effect, Layer, Option, Redacted, Schedule, Stream } from "effect"
 import { storeError } from "./StorageFaults.ts"
@@ -48,9 +48,7 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
       catch: (error) => storeError(operation, key, error)
     }).pipe(
       Effect.flatMap((answer) =>
-        answer.error === null
-          ? Effect.succeed(answer.data as A)
-          : Effect.fail(storeError(operation, key, answer.error))
+        answer.error === null ? Effect.succeed(answer.data as A) : Effect.fail(storeError(operation, key, answer.error))
       ),
       Effect.timeoutOrElse({
         duration: patience,
@@ -76,10 +74,10 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
   /** All entries directly below a prefix; folders have no id. */
   const entries = (prefix: string) =>
     Stream.paginate(0, (offset) =>
-      Effect.map(page(prefix, offset), (answer) => { const found = answer ?? []; return [
-        found,
-        found.length < pageSize ? Option.none<number>() : Option.some(offset + pageSize)
-      ] as const })
+      Effect.map(page(prefix, offset), (answer) => {
+        const found = answer ?? []
+        return [found, found.length < pageSize ? Option.none<number>() : Option.some(offset + pageSize)] as const
+      })
     ).pipe(Stream.runCollect)
 
   const walk = (prefix: string): Effect.Effect<ReadonlyArray<StoredObject>, StoreError> =>
@@ -117,8 +115,7 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
           )
         )
       ),
-    list: (prefix) =>
-      Effect.map(walk(prefix), (found) => [...found].sort((a, b) => (a.key < b.key ? -1 : 1))),
+    list: (prefix) => Effect.map(walk(prefix), (found) => [...found].sort((a, b) => (a.key < b.key ? -1 : 1))),
     folders: (prefix) =>
       Effect.map(entries(prefix), (found) => found.filter((entry) => entry.id === null).map((entry) => entry.name)),
     remove: (keys) =>

@@ -10,10 +10,7 @@ const logging = Layer.unwrap(
   Effect.gen(function* () {
     const logger = (yield* format) === "json" ? Logger.consoleJson : Logger.consolePretty()
     const level = yield* Config.LogLevel("LOG_LEVEL").pipe(Config.withDefault("Info" as const))
-    return Layer.merge(
-      Logger.layer([logger, Logger.tracerLogger]),
-      Layer.succeed(References.MinimumLogLevel, level)
-    )
+    return Layer.merge(Logger.layer([logger, Logger.tracerLogger]), Layer.succeed(References.MinimumLogLevel, level))
   })
 )
 

@@ -125,7 +125,10 @@ const comments = [
   on("fred", "code in Fred (result.fred)"),
   on("z_code", "code in Z Register (result.zCode)"),
   ...["mp", "mpp", "mpuu", "tp", "tpp", "tpuu", "ctpp"].map((kind) =>
-    on(`snomed_${kind}`, `AMT ${kind.toUpperCase()} concept id, 15 to 18 digits (result.snomed${kind[0]?.toUpperCase()}${kind.slice(1)})`)
+    on(
+      `snomed_${kind}`,
+      `AMT ${kind.toUpperCase()} concept id, 15 to 18 digits (result.snomed${kind[0]?.toUpperCase()}${kind.slice(1)})`
+    )
   ),
   on("supplier_reference", "the supplier's own code (result.supplierReference)"),
   on("hs_code", "customs code, leading zeros kept (result.hsCode)"),

@@ -1,0 +1,39 @@
+import { assert, describe, it } from "@effect/vitest"
+import { makeStreamCheck } from "@medipim/domain/StreamCheck"
+
+const line = (index: number, total: number) =>
+  Buffer.from(`{"meta":{"total":${total},"index":${index}},"result":{"id":"M00000000${index}"}}`)
+
+const check = (lines: ReadonlyArray<Buffer>, rest = "") => {
+  const stream = makeStreamCheck()
+  for (const bytes of lines) {
+    const fault = stream.accept(bytes)
+    if (fault !== undefined) return fault.fault
+  }
+  return stream.finish(Buffer.from(rest))?.fault
+}
+
+describe("StreamCheck", () => {
+  it("takes a stream whose index runs without a gap to total - 1", () => {
+    assert.strictEqual(check([line(0, 3), line(1, 3), line(2, 3)]), undefined)
+  })
+  it("tells a stream that ends early, with or without its last newline", () => {
+    assert.strictEqual(check([line(0, 3), line(1, 3)]), "cut")
+    assert.strictEqual(check([line(0, 1)], '{"meta"'), "cut")
+    assert.strictEqual(check([]), "cut")
+  })
+  it("tells a gap, a repeated line and a total that changes", () => {
+    assert.strictEqual(check([line(0, 3), line(2, 3)]), "gap")
+    assert.strictEqual(check([line(0, 3), line(0, 3)]), "gap")
+    assert.strictEqual(check([line(0, 3), line(1, 4)]), "total")
+    assert.strictEqual(check([line(0, 1), line(1, 1)]), "total")
+  })
+  it("lets an unreadable line keep its place between its neighbours", () => {
+    assert.strictEqual(check([line(0, 3), Buffer.from("{garbage"), line(2, 3)]), undefined)
+    assert.strictEqual(check([line(0, 2), Buffer.from("{garbage"), line(1, 2)]), "gap")
+  })
+  it("tells an error line and an answer that is no stream", () => {
+    assert.strictEqual(check([line(0, 2), Buffer.from('{"error":{"message":"down"}}')]), "source-error")
+    assert.strictEqual(check([Buffer.from("<html>")]), "not-a-stream")
+  })
+})
