@@ -94,6 +94,7 @@ export class Stage extends Context.Service<
           yield* staging.sweep(runId)
           const manifest = yield* reader.manifest(snapshotId)
           const range: Chunk = { offset, limit: Math.max(0, Math.min(limit, manifest.records - offset)) }
+          yield* staging.restart(runId, range)
           const counts = yield* reader.lines(manifest, range).pipe(
             Stream.flatMap((lines) => Stream.fromIterable(Arr.chunksOf(lines, batchSize))),
             Stream.mapEffect(stageBatch(runId, snapshotId), { concurrency: batchesAtOnce }),

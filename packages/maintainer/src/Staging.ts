@@ -1,7 +1,9 @@
+import { PgTypes } from "@effect/sql-pg"
+import type { Chunk } from "@medipim/domain/ChunkPlan"
 import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import type { ChunkCounts } from "@medipim/http-api/MaintainerApi"
 import { passingFaults } from "@medipim/platform/Postgres"
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Result } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Decision, Known } from "./Decision.ts"
@@ -13,6 +15,9 @@ export interface Decided {
   readonly line: StoredLine
   readonly decision: Decision
 }
+
+/** With its type said: a column in which every value is null tells none. */
+const textArray = (values: ReadonlyArray<string | null>) => Result.getOrThrow(PgTypes.array(values, PgTypes.OID.text))
 
 /** The staging tables: the differences between a snapshot and the catalogue, until they are published. */
 export class Staging extends Context.Service<
@@ -28,6 +33,8 @@ export class Staging extends Context.Service<
     ) => Effect.Effect<void, SqlError>
     /** Records that a chunk is staged, with its counts. */
     readonly finish: (runId: RunId, offset: number, counts: ChunkCounts) => Effect.Effect<void, SqlError>
+    /** Forgets what an earlier try of this chunk left, so that staging it again gives the same rows. */
+    readonly restart: (runId: RunId, chunk: Chunk) => Effect.Effect<void, SqlError>
     /** Drops what runs before this one left. */
     readonly sweep: (runId: RunId) => Effect.Effect<void, SqlError>
     /** Whether the run may still stage: it exists and is running. */
@@ -72,9 +79,9 @@ export class Staging extends Context.Service<
           : sql.unsafe(insertStage, [
               runId,
               rows.map(({ record }) => record),
-              rows.map(({ decision }) => decision._tag),
-              rows.map(({ decision }) => decision.lineHash),
-              ...columnNames.map((name) => rows.map(({ decision }) => columnText(decision.row[name])))
+              textArray(rows.map(({ decision }) => decision._tag)),
+              textArray(rows.map(({ decision }) => decision.lineHash)),
+              ...columnNames.map((name) => textArray(rows.map(({ decision }) => columnText(decision.row[name]))))
             ])
       }
 
@@ -121,6 +128,16 @@ export class Staging extends Context.Service<
             stale = EXCLUDED.stale, rejected = EXCLUDED.rejected, staged_at = now()`
       }, repeat)
 
+      const restart = Effect.fn("Staging.restart")(function* (runId: RunId, { offset, limit }: Chunk) {
+        const within = (column: string) =>
+          sql`run_id = ${runId} AND ${sql(column)} >= ${offset} AND ${sql(column)} < ${offset + limit}`
+        const batches = yield* sql`DELETE FROM medipim.stage_batches WHERE ${within("first_record")} RETURNING 1`
+        yield* sql`DELETE FROM medipim.rejected_records WHERE ${within("record")}`
+        yield* sql`DELETE FROM medipim.sync_chunks WHERE ${within("first_record")}`
+        // Rows are written before their batch is: without a batch only a batch in flight can have left some.
+        if (batches.length > 0) yield* sql`DELETE FROM medipim.stage_products WHERE ${within("record")}`
+      }, repeat)
+
       const sweep = Effect.fn("Staging.sweep")(function* (runId: RunId) {
         yield* sql`DELETE FROM medipim.stage_products WHERE run_id < ${runId} OR run_id > ${runId}`
         yield* sql`DELETE FROM medipim.stage_batches WHERE run_id < ${runId} OR run_id > ${runId}`
@@ -131,7 +148,7 @@ export class Staging extends Context.Service<
         return rows.length > 0
       }, repeat)
 
-      return Staging.of({ known, write, finish, sweep, isRunning })
+      return Staging.of({ known, write, finish, restart, sweep, isRunning })
     })
   )
 }

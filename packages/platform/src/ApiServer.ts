@@ -19,6 +19,10 @@ interface Listening {
   readonly previousAdminKey: Option.Option<Redacted.Redacted>
 }
 
+/** What guards the routes: the handlers of an API are built with it, and its server answers by it. */
+export const guards = (keys: Pick<Listening, "adminKey" | "previousAdminKey">) =>
+  Layer.merge(AdminKeyGuard.layer(keys), RequestErrorsGuard.layer)
+
 /**
  * Serves an API with its documents (`/docs`, `/openapi.json`) on all addresses, IPv6 and IPv4, and its metrics on a
  * second port. On SIGTERM it stops listening at once and lets running requests finish.
@@ -27,8 +31,7 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
   api: HttpApi.HttpApi<Id, Groups>,
   listening: Listening
 ) => {
-  const guards = Layer.merge(AdminKeyGuard.layer(listening), RequestErrorsGuard.layer)
-  const routes = HttpApiBuilder.layer(api, { openapiPath: "/openapi.json" }).pipe(Layer.provideMerge(guards))
+  const routes = HttpApiBuilder.layer(api, { openapiPath: "/openapi.json" }).pipe(Layer.provide(guards(listening)))
   const app = Layer.merge(routes, HttpApiScalar.layer(api, { path: "/docs" }))
   const server = HttpRouter.serve(app, { disableLogger: true, disableListenLog: true }).pipe(
     Layer.provide(

@@ -1,5 +1,6 @@
+import { NodeServices } from "@effect/platform-node"
 import { PgMigrator } from "@effect/sql-pg"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { catalogue } from "./migrations/0001_catalogue.ts"
 import { runs } from "./migrations/0002_runs.ts"
@@ -39,3 +40,6 @@ export const migrate = Effect.gen(function* () {
     })
   )
 }).pipe(Effect.withSpan("Migrations.migrate"))
+
+/** Migrates before what is built on it starts; cheap when nothing is pending. */
+export const layer = Layer.effectDiscard(migrate).pipe(Layer.provide(NodeServices.layer))

@@ -1,11 +1,19 @@
 import { NotReady } from "@medipim/http-api/SystemGroup"
 import { Effect, Option } from "effect"
+import type { SqlClient } from "effect/sql/SqlClient"
+import { sqlMessage } from "./Postgres.ts"
 
 /** Something the service cannot work without. */
 export interface Dependency {
   readonly name: string
   readonly check: Effect.Effect<unknown, { readonly message: string }>
 }
+
+/** The database answers. */
+export const databaseCheck = (sql: SqlClient): Dependency => ({
+  name: "database",
+  check: sql`SELECT 1`.pipe(Effect.mapError((error) => ({ message: sqlMessage(error) })))
+})
 
 const patience = "5 seconds"
 

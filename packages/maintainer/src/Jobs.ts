@@ -1,0 +1,75 @@
+import type { RunId } from "@medipim/domain/Ids"
+import type { ChunkCounts, StageRequest } from "@medipim/http-api/MaintainerApi"
+import { Context, Effect, Layer, Semaphore } from "effect"
+
+interface RunningChunk {
+  readonly runId: RunId
+  readonly offset: number
+  readonly counts: ChunkCounts
+}
+
+/** Chunks staged at once, whoever asks; the others wait. Each holds one part in memory, 32 MB at most. */
+const chunksAtOnce = 3
+
+const nothingYet: ChunkCounts = {
+  records: 0,
+  inserted: 0,
+  updated: 0,
+  restored: 0,
+  unchanged: 0,
+  stale: 0,
+  rejected: 0
+}
+
+/** What this process is working on, for `GET /status` and to keep one chunk from being staged twice at once. */
+export class Jobs extends Context.Service<
+  Jobs,
+  {
+    readonly chunks: () => ReadonlyArray<RunningChunk>
+    readonly publishing: () => RunId | null
+    readonly isStaging: (request: StageRequest) => boolean
+    /** Runs the staging of a chunk, waiting for its turn. `tell` keeps its counts. */
+    readonly staging: <A, E, R>(
+      request: StageRequest,
+      work: (tell: (counts: ChunkCounts) => Effect.Effect<void>) => Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E, R>
+    readonly publish: <A, E, R>(runId: RunId, work: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  }
+>()("maintainer/Jobs") {
+  static readonly layer = Layer.effect(
+    Jobs,
+    Effect.gen(function* () {
+      const turns = yield* Semaphore.make(chunksAtOnce)
+      const running = new Map<string, RunningChunk>()
+      let publishing: RunId | null = null
+      const keyOf = ({ runId, offset }: StageRequest) => `${runId}/${offset}`
+
+      return Jobs.of({
+        chunks: () => [...running.values()],
+        publishing: () => publishing,
+        isStaging: (request) => running.has(keyOf(request)),
+        staging: (request, work) => {
+          const note = (counts: ChunkCounts) =>
+            Effect.sync(() => {
+              running.set(keyOf(request), { runId: request.runId, offset: request.offset, counts })
+            })
+          return note(nothingYet).pipe(
+            Effect.andThen(turns.withPermit(work(note))),
+            Effect.ensuring(Effect.sync(() => running.delete(keyOf(request))))
+          )
+        },
+        publish: (runId, work) =>
+          Effect.suspend(() => {
+            publishing = runId
+            return work
+          }).pipe(
+            Effect.ensuring(
+              Effect.sync(() => {
+                publishing = null
+              })
+            )
+          )
+      })
+    })
+  )
+}

@@ -1,0 +1,94 @@
+import { SnapshotStore } from "@medipim/domain/SnapshotStore"
+import { Busy, Unavailable } from "@medipim/http-api/Failure"
+import { MaintainerApi } from "@medipim/http-api/MaintainerApi"
+import { jobEvents } from "@medipim/platform/JobEvents"
+import { sqlMessage } from "@medipim/platform/Postgres"
+import { databaseCheck, readiness } from "@medipim/platform/Readiness"
+import { Clock, Effect, Layer } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import { Jobs } from "./Jobs.ts"
+import { Publish } from "./Publish.ts"
+import { Quarantine } from "./Quarantine.ts"
+import { Stage, type StageError } from "./Stage.ts"
+
+const systemLayer = HttpApiBuilder.group(
+  MaintainerApi,
+  "system",
+  Effect.fnUntraced(function* (handlers) {
+    const store = yield* SnapshotStore
+    const sql = yield* SqlClient
+    const dependencies = [databaseCheck(sql), { name: "snapshot store", check: store.check }]
+    return handlers.handleAll({
+      healthz: () => Effect.succeed({ status: "ok" } as const),
+      readyz: () => readiness(dependencies)
+    })
+  })
+)
+
+const retryable = (error: StageError): boolean => {
+  switch (error._tag) {
+    case "StoreError":
+      return error.retryable
+    case "SqlError":
+      return error.isRetryable
+    case "SnapshotBroken":
+    case "RunNotRunning":
+      return false
+  }
+}
+
+const unavailable = (error: SqlError | { readonly _tag: string; readonly message: string }) =>
+  new Unavailable({ message: error._tag === "SqlError" ? sqlMessage(error as SqlError) : error.message })
+
+const maintainerLayer = HttpApiBuilder.group(
+  MaintainerApi,
+  "maintainer",
+  Effect.fnUntraced(function* (handlers) {
+    const jobs = yield* Jobs
+    const stage = yield* Stage
+    const publish = yield* Publish
+    const quarantine = yield* Quarantine
+    const startedAt = yield* Clock.currentTimeMillis
+    return handlers.handleAll({
+      status: () =>
+        Effect.map(Clock.currentTimeMillis, (now) => ({
+          isRunning: jobs.chunks().length > 0 || jobs.publishing() !== null,
+          chunks: jobs.chunks(),
+          publishing: jobs.publishing(),
+          uptimeSeconds: Math.floor((now - startedAt) / 1000)
+        })),
+      run: Effect.fnUntraced(function* ({ payload }) {
+        const { runId, offset } = payload
+        if (jobs.isStaging(payload)) {
+          return yield* new Busy({
+            message: `The chunk at ${offset} of run ${runId} is being staged.`,
+            job: `${runId}/${offset}`
+          })
+        }
+        return jobEvents(
+          (tell) =>
+            jobs
+              .staging(payload, (note) =>
+                stage.chunk(payload, (counts) =>
+                  Effect.andThen(note(counts), tell({ _tag: "Progress", runId, offset, counts } as const))
+                )
+              )
+              .pipe(Effect.map((staged) => ({ _tag: "Completed", runId, offset, ...staged }) as const)),
+          retryable
+        )
+      }),
+      publish: ({ payload }) =>
+        jobs
+          .publish(payload.runId, publish.run(payload))
+          .pipe(
+            Effect.catchTag(["SqlError", "StoreError", "SnapshotBroken"], (error) => Effect.fail(unavailable(error)))
+          ),
+      rejected: ({ query }) => quarantine.list(query).pipe(Effect.mapError(unavailable))
+    })
+  })
+)
+
+/** The routes of the maintainer. */
+export const layer = Layer.merge(systemLayer, maintainerLayer)

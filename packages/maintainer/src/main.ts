@@ -1,0 +1,30 @@
+import { MaintainerApi } from "@medipim/http-api/MaintainerApi"
+import * as ApiServer from "@medipim/platform/ApiServer"
+import * as Migrations from "@medipim/platform/Migrations"
+import * as Postgres from "@medipim/platform/Postgres"
+import * as Service from "@medipim/platform/Service"
+import * as Snapshots from "@medipim/platform/Snapshots"
+import { Effect, Layer } from "effect"
+import { Catalogue } from "./Catalogue.ts"
+import { Jobs } from "./Jobs.ts"
+import { maintainerConfig } from "./MaintainerConfig.ts"
+import * as MaintainerHttp from "./MaintainerHttp.ts"
+import { Publish } from "./Publish.ts"
+import { Quarantine } from "./Quarantine.ts"
+import { SnapshotReader } from "./SnapshotReader.ts"
+import { Stage } from "./Stage.ts"
+import { Staging } from "./Staging.ts"
+
+const Main = Layer.unwrap(
+  Effect.map(maintainerConfig, (config) =>
+    ApiServer.layer(MaintainerApi, config).pipe(
+      Layer.provide(MaintainerHttp.layer.pipe(Layer.provide(ApiServer.guards(config)))),
+      Layer.provide([Jobs.layer, Stage.layer(config.batchSize), Publish.layer, Quarantine.layer]),
+      Layer.provide([Staging.layer, Catalogue.layer, SnapshotReader.layer]),
+      Layer.provide(Migrations.layer),
+      Layer.provide([Snapshots.storeLayer(config), Postgres.layer(config, "medipim-maintainer")])
+    )
+  )
+)
+
+Service.run("maintainer", Main)

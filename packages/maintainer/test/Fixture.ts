@@ -1,0 +1,142 @@
+import { createHash } from "node:crypto"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { gzipSync } from "node:zlib"
+import { type RunId, SnapshotId, timedIdOf } from "@medipim/domain/Ids"
+import { allStatuses, byCreation } from "@medipim/domain/MediPim"
+import { type Manifest, manifestKey, type Part, partKey } from "@medipim/domain/Snapshot"
+import { SnapshotStore } from "@medipim/domain/SnapshotStore"
+import { TestDatabase } from "@medipim/local/TestDatabase"
+import * as FolderStore from "@medipim/platform/FolderStore"
+import * as Migrations from "@medipim/platform/Migrations"
+import * as Postgres from "@medipim/platform/Postgres"
+import { Effect, Layer } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { Catalogue } from "../src/Catalogue.ts"
+import { Publish } from "../src/Publish.ts"
+import { SnapshotReader } from "../src/SnapshotReader.ts"
+import { Stage } from "../src/Stage.ts"
+import { Staging } from "../src/Staging.ts"
+
+export interface Source {
+  readonly id: string
+  readonly [key: string]: unknown
+}
+
+export const product = (n: number, more: Record<string, unknown> = {}): Source => ({
+  id: `M${String(n).padStart(9, "0")}`,
+  status: "active",
+  name: { en: `Product ${n}` },
+  publicPrice: 100 + n,
+  meta: {
+    createdAt: 1_700_000_000 + n,
+    updatedAt: 1_700_000_000 + n,
+    embedUrl: `https://signed.example/${Math.random()}`
+  },
+  ...more
+})
+
+export const products = (count: number): ReadonlyArray<Source> => Array.from({ length: count }, (_, n) => product(n))
+
+export const line = (result: unknown, index: number, total: number): string =>
+  `${JSON.stringify({ meta: { total, index }, result })}\n`
+
+const temporaryStore = Layer.unwrap(
+  Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "medipim-snapshots-"))),
+    (dir) => Effect.sync(() => rmSync(dir, { recursive: true, force: true }))
+  ).pipe(Effect.map((dir) => FolderStore.layer(dir)))
+)
+
+/** The maintainer's services on a database and a store of their own; batches of 10 lines. */
+export const services = Layer.mergeAll(Stage.layer(10), Publish.layer).pipe(
+  Layer.provide([Staging.layer, Catalogue.layer, SnapshotReader.layer]),
+  Layer.provide(Migrations.layer),
+  Layer.provideMerge(
+    Layer.unwrap(
+      Effect.map(TestDatabase, ({ url }) =>
+        Postgres.layer({ databaseUrl: url, databaseConnections: 4 }, "medipim-maintainer-test")
+      )
+    )
+  ),
+  Layer.provide(TestDatabase.layer),
+  Layer.provideMerge(temporaryStore)
+)
+
+let serial = 0
+const nextId = () => timedIdOf(1_790_000_000_000 + 1000 * ++serial, serial)
+
+/** Ends the run that goes on, if any, and begins one. */
+export const beginRun = Effect.fnUntraced(function* () {
+  const sql = yield* SqlClient
+  const id = nextId() as RunId
+  yield* sql`UPDATE medipim.sync_runs SET status = 'succeeded' WHERE status = 'running'`
+  yield* sql`INSERT INTO medipim.sync_runs (id, mode, options, status, phase, progress, started_at)
+    VALUES (${id}, 'full', '{}', 'running', 'staging', '{}', now())`
+  return id
+})
+
+/** Stores lines as a snapshot in parts of seven lines. */
+export const writeSnapshot = Effect.fnUntraced(function* (lines: ReadonlyArray<string>, complete = true) {
+  const store = yield* SnapshotStore
+  const id = SnapshotId.make(nextId())
+  const parts: Array<Part> = []
+  for (let first = 0; first < lines.length; first += 7) {
+    const raw = Buffer.from(lines.slice(first, first + 7).join(""))
+    const stored = gzipSync(raw)
+    const records = Math.min(7, lines.length - first)
+    const key = partKey(id, parts.length)
+    parts.push({
+      key,
+      firstRecord: first,
+      records,
+      firstIndex: first,
+      lastIndex: first + records - 1,
+      bytes: raw.length,
+      compressedBytes: stored.length,
+      sha256: createHash("sha256").update(stored).digest("hex"),
+      cursor: null
+    })
+    yield* store.put(key, stored, "application/gzip")
+  }
+  const manifest: Manifest = {
+    version: 1,
+    snapshotId: id,
+    startedAt: "2026-11-23T02:00:00.000Z",
+    finishedAt: "2026-11-23T02:10:00.000Z",
+    request: { filter: allStatuses, sorting: byCreation },
+    total: lines.length,
+    records: lines.length,
+    bytes: parts.reduce((sum, part) => sum + part.bytes, 0),
+    compressedBytes: parts.reduce((sum, part) => sum + part.compressedBytes, 0),
+    complete,
+    parts,
+    segments: []
+  }
+  yield* store.put(manifestKey(id), Buffer.from(JSON.stringify(manifest)), "application/json")
+  return id
+})
+
+export const snapshotOf = (sources: ReadonlyArray<unknown>) =>
+  writeSnapshot(sources.map((source, index) => line(source, index, sources.length)))
+
+export const stageAll = Effect.fnUntraced(function* (runId: RunId, snapshotId: SnapshotId, chunk = 20) {
+  const stage = yield* Stage
+  for (let offset = 0, more = true; more; offset += chunk) {
+    const staged = yield* stage.chunk({ runId, snapshotId, offset, limit: chunk }, () => Effect.void)
+    more = staged.hasMore
+  }
+})
+
+/** A whole sync of these sources. */
+export const sync = Effect.fnUntraced(function* (
+  sources: ReadonlyArray<unknown>,
+  options: { readonly force?: boolean; readonly dryRun?: boolean } = {}
+) {
+  const runId = yield* beginRun()
+  const snapshotId = yield* snapshotOf(sources)
+  yield* stageAll(runId, snapshotId)
+  const publish = yield* Publish
+  return yield* publish.run({ runId, snapshotId, ...options })
+})

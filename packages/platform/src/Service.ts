@@ -1,0 +1,33 @@
+import { NodeRuntime } from "@effect/platform-node"
+import { Cause, Effect, Layer, Option } from "effect"
+import * as Telemetry from "./Telemetry.ts"
+
+interface StartError {
+  readonly _tag: string
+  readonly message: string
+  readonly cause?: unknown
+}
+
+const reasonOf = ({ message, cause }: StartError): string =>
+  cause instanceof Error && !message.includes(cause.message) ? `${message} ${cause.message}`.trim() : message
+
+/** What kept the service from starting is told in plain words; only a defect shows where it happened. */
+const report = (name: string, cause: Cause.Cause<StartError>): Effect.Effect<void> =>
+  Cause.hasInterruptsOnly(cause)
+    ? Effect.logInfo(`medipim ${name} stopped`)
+    : Option.match(Cause.findErrorOption(cause), {
+        onSome: (error) => Effect.logFatal(`medipim ${name} cannot start. ${reasonOf(error)}`),
+        onNone: () => Effect.logFatal(`medipim ${name} stopped by a defect`, cause)
+      })
+
+/** Runs a service until SIGTERM or SIGINT; exits with 1 when it cannot start. */
+export const run = <A, E extends StartError>(name: string, main: Layer.Layer<A, E>): void =>
+  NodeRuntime.runMain(
+    main.pipe(
+      Layer.tap(() => Effect.logInfo(`medipim ${name} is listening`)),
+      Layer.launch,
+      Effect.tapCause((cause) => report(name, cause)),
+      Effect.provide(Telemetry.layer(`medipim-${name}`))
+    ),
+    { disableErrorReporting: true }
+  )
