@@ -1,0 +1,91 @@
+import type { RunId, SnapshotId } from "@medipim/domain/Ids"
+import { etaSeconds, noProgress, type Phase, type Progress, percentOf } from "@medipim/domain/Run"
+import type { Mode } from "@medipim/domain/SyncOptions"
+import type { ChunkCounts } from "@medipim/http-api/MaintainerApi"
+import { Clock, Effect, Semaphore } from "effect"
+import { RunRecords } from "./RunRecords.ts"
+
+/** What a run tells about itself while it goes on. */
+export interface Journal {
+  readonly phase: (phase: Phase) => Effect.Effect<void>
+  readonly snapshot: (id: SnapshotId) => Effect.Effect<void>
+  readonly update: (change: Partial<Progress>) => Effect.Effect<void>
+  /** Counts of the chunk at this offset, so far. */
+  readonly chunk: (offset: number, counts: ChunkCounts, done: boolean) => Effect.Effect<void>
+  readonly note: (text: string) => Effect.Effect<void>
+}
+
+/** How often the record is written while only counts change. */
+const writeEveryMillis = 400
+
+const sumOf = (chunks: Iterable<ChunkCounts>) => {
+  const sum = { totalRecords: 0, inserted: 0, updated: 0, unchanged: 0, stale: 0, restored: 0, rejected: 0 }
+  for (const { records, ...counts } of chunks) {
+    sum.totalRecords += records
+    for (const key of ["inserted", "updated", "unchanged", "stale", "restored", "rejected"] as const) {
+      sum[key] += counts[key]
+    }
+  }
+  return sum
+}
+
+/**
+ * Opens the journal of a run. After a restart it begins empty and fills again as the steps that were done before answer
+ * from the workflow's storage.
+ */
+export const openJournal = Effect.fnUntraced(function* (runId: RunId, mode: Mode, startedAt: number) {
+  const records = yield* RunRecords
+  const one = yield* Semaphore.make(1)
+  const chunks = new Map<number, ChunkCounts>()
+  const done = new Set<number>()
+  let phase: Phase = "idle"
+  let snapshotId: SnapshotId | null = null
+  let progress: Progress = noProgress
+  let writtenAt = 0
+
+  const write = one
+    .withPermit(
+      Effect.gen(function* () {
+        const now = yield* Clock.currentTimeMillis
+        const percent = percentOf(mode, phase, progress)
+        progress = { ...progress, percent, etaSeconds: etaSeconds(percent, now - startedAt) }
+        yield* records.advance(runId, { phase, progress, snapshotId })
+        writtenAt = yield* Clock.currentTimeMillis
+      })
+    )
+    .pipe(
+      // The run goes on when its record cannot be written for a while; its end is written with more patience.
+      Effect.catch((error) => Effect.logWarning("The progress of the run could not be recorded", error))
+    )
+
+  const update = (change: Partial<Progress>) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      progress = { ...progress, ...change }
+      return now - writtenAt >= writeEveryMillis ? write : Effect.void
+    })
+
+  const journal: Journal = {
+    phase: (next) =>
+      Effect.suspend(() => {
+        phase = next
+        return write
+      }),
+    snapshot: (id) =>
+      Effect.suspend(() => {
+        snapshotId = id
+        return write
+      }),
+    update,
+    chunk: (offset, counts, isDone) => {
+      chunks.set(offset, counts)
+      if (isDone) done.add(offset)
+      return update({ ...sumOf(chunks.values()), chunksProcessed: done.size })
+    },
+    note: (text) =>
+      Effect.suspend(() => {
+        progress = { ...progress, errors: [...progress.errors, text] }
+        return write
+      })
+  }
+  return journal
+})

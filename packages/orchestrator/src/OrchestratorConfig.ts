@@ -1,0 +1,18 @@
+import { largestChunk, smallestChunk } from "@medipim/domain/SyncOptions"
+import { databaseSettings, httpUrl, serverSettings, wholeNumber } from "@medipim/platform/ServiceSettings"
+import { loadSettings, withDefault } from "@medipim/platform/Settings"
+
+/** The environment of the orchestrator. */
+export const orchestratorConfig = loadSettings({
+  ...serverSettings("ORCHESTRATOR_PORT", 3003),
+  ...databaseSettings,
+  fetcherUrl: withDefault("FETCHER_URL", "address of the fetcher", httpUrl, "http://localhost:3001"),
+  maintainerUrl: withDefault("MAINTAINER_URL", "address of the maintainer", httpUrl, "http://localhost:3002"),
+  chunkSize: withDefault(
+    "CHUNK_SIZE",
+    "records staged in one call when a sync does not say",
+    wholeNumber(smallestChunk, largestChunk),
+    20_000
+  ),
+  chunkConcurrency: withDefault("CHUNK_CONCURRENCY", "chunks staged at once", wholeNumber(1, 8), 2)
+})

@@ -1,0 +1,82 @@
+import { noProgress } from "@medipim/domain/Run"
+import { Unavailable } from "@medipim/http-api/Failure"
+import { OrchestratorApi } from "@medipim/http-api/OrchestratorApi"
+import { sqlMessage } from "@medipim/platform/Postgres"
+import { databaseCheck, readiness } from "@medipim/platform/Readiness"
+import { Clock, Effect, Layer, Option } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import { SqlClient } from "effect/sql/SqlClient"
+import { isSqlError, type SqlError } from "effect/sql/SqlError"
+import { RunRecords } from "./RunRecords.ts"
+import { Runs } from "./Runs.ts"
+
+/** A catalogue that was not published for longer is stale: a nightly sync and two hours. */
+const staleAfterMillis = 26 * 60 * 60 * 1000
+const defaultRuns = 20
+
+const systemLayer = HttpApiBuilder.group(
+  OrchestratorApi,
+  "system",
+  Effect.fnUntraced(function* (handlers) {
+    const sql = yield* SqlClient
+    return handlers.handleAll({
+      healthz: () => Effect.succeed({ status: "ok" } as const),
+      readyz: () => readiness([databaseCheck(sql)])
+    })
+  })
+)
+
+const orUnavailable = <A, E, R>(effect: Effect.Effect<A, E | SqlError, R>) =>
+  Effect.mapError(effect, (error) =>
+    isSqlError(error) ? new Unavailable({ message: sqlMessage(error) }) : (error as Exclude<E, SqlError>)
+  )
+
+const orchestratorLayer = HttpApiBuilder.group(
+  OrchestratorApi,
+  "orchestrator",
+  Effect.fnUntraced(function* (handlers) {
+    const records = yield* RunRecords
+    const runs = yield* Runs
+    const startedAt = yield* Clock.currentTimeMillis
+
+    const status = Effect.gen(function* () {
+      const [last] = yield* records.list(1)
+      const lastSuccessAt = Option.getOrNull(yield* records.lastPublished)
+      const now = yield* Clock.currentTimeMillis
+      const running = last?.status === "running" ? last : undefined
+      return {
+        isRunning: running !== undefined,
+        currentPhase: running?.phase ?? ("idle" as const),
+        runId: running?.runId ?? null,
+        mode: running?.mode ?? null,
+        startTime: running?.startTime ?? null,
+        progress: last?.progress ?? noProgress,
+        lastRun: running === undefined ? (last ?? null) : ((yield* records.list(2))[1] ?? null),
+        lastSuccessAt,
+        stale: lastSuccessAt === null || now - Date.parse(lastSuccessAt) > staleAfterMillis,
+        nextScheduledRun: null,
+        uptimeSeconds: Math.floor((now - startedAt) / 1000)
+      }
+    })
+
+    return handlers.handleAll({
+      sync: ({ payload }) =>
+        runs.start(payload ?? {}).pipe(
+          Effect.map(({ runId, status }) => ({ runId, status })),
+          orUnavailable
+        ),
+      status: () => orUnavailable(status),
+      runs: ({ query }) =>
+        records.list(query.limit ?? defaultRuns).pipe(
+          Effect.map((runs) => ({ runs })),
+          orUnavailable
+        ),
+      run: ({ params }) => orUnavailable(runs.find(params.id)),
+      events: ({ params }) => orUnavailable(runs.events(params.id)),
+      cancel: ({ params }) => orUnavailable(runs.cancel(params.id))
+    })
+  })
+)
+
+/** The routes of the orchestrator. */
+export const layer = Layer.merge(systemLayer, orchestratorLayer)

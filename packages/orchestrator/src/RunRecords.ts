@@ -1,0 +1,127 @@
+import { type RunId, type SnapshotId, timedIdOf } from "@medipim/domain/Ids"
+import { noProgress, type Phase, type Progress, Run, type RunFailure } from "@medipim/domain/Run"
+import type { SyncOptions } from "@medipim/domain/SyncOptions"
+import { SyncRunning } from "@medipim/http-api/OrchestratorApi"
+import { passingFaults } from "@medipim/platform/Postgres"
+import { Clock, Context, Effect, Layer, Option, Random, Schedule, Schema } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+
+const Runs = Schema.Array(Run)
+
+/** What of a run is written while it goes on. */
+export interface Advance {
+  readonly phase: Phase
+  readonly progress: Progress
+  readonly snapshotId: SnapshotId | null
+}
+
+export type Ending =
+  | { readonly status: "succeeded" }
+  | { readonly status: "failed" | "cancelled"; readonly failure: RunFailure }
+
+/** The record of runs that people see; it also decides that one runs at a time. */
+export class RunRecords extends Context.Service<
+  RunRecords,
+  {
+    readonly begin: (options: SyncOptions) => Effect.Effect<Run, SyncRunning | SqlError>
+    readonly find: (id: string) => Effect.Effect<Option.Option<Run>, SqlError>
+    /** Newest first. */
+    readonly list: (limit: number) => Effect.Effect<ReadonlyArray<Run>, SqlError>
+    readonly running: Effect.Effect<Option.Option<Run>, SqlError>
+    readonly isRunning: (id: RunId) => Effect.Effect<boolean, SqlError>
+    /** When the catalogue was last published, as ISO text. */
+    readonly lastPublished: Effect.Effect<Option.Option<string>, SqlError>
+    /** Whether some run has published this snapshot as a whole. */
+    readonly isUsed: (snapshotId: SnapshotId) => Effect.Effect<boolean, SqlError>
+    /** Does nothing once the run has ended. */
+    readonly advance: (id: RunId, advance: Advance) => Effect.Effect<void, SqlError>
+    /** Ends a running run, however long the database is away. One that has published can no longer be cancelled: it will succeed. */
+    readonly end: (id: RunId, ending: Ending) => Effect.Effect<void, SqlError>
+  }
+>()("orchestrator/RunRecords") {
+  static readonly layer = Layer.effect(
+    RunRecords,
+    Effect.gen(function* () {
+      const sql = yield* SqlClient
+      const decode = Schema.decodeUnknownEffect(Runs)
+      const repeat = <A>(effect: Effect.Effect<A, SqlError>) => Effect.retry(effect, passingFaults)
+      const iso = (column: string) =>
+        sql.literal(`to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
+      const columns = sql`id AS "runId", mode, options, status, phase, snapshot_id AS "snapshotId", progress, failure,
+        ${iso("started_at")} AS "startTime", ${iso("ended_at")} AS "endTime", published_at IS NOT NULL AS published`
+      // A row that does not fit was written by another version: a defect, with the reason in it.
+      const runsOf = (rows: ReadonlyArray<object>) => Effect.orDie(decode(rows))
+      const first = (rows: ReadonlyArray<object>) => Effect.map(runsOf(rows), (runs) => Option.fromUndefinedOr(runs[0]))
+
+      const running = sql`SELECT ${columns} FROM medipim.sync_runs WHERE status = 'running'`.pipe(
+        Effect.flatMap(first),
+        repeat
+      )
+
+      const begin = Effect.fn("RunRecords.begin")(function* (options: SyncOptions) {
+        const id = timedIdOf(yield* Clock.currentTimeMillis, yield* Random.nextIntBetween(0, 0xffffffff))
+        const mode = options.mode ?? "full"
+        const insert = sql`INSERT INTO medipim.sync_runs (id, mode, options, status, phase, progress, started_at)
+          VALUES (${id}, ${mode}, ${JSON.stringify(options)}::jsonb, 'running', 'idle',
+            ${JSON.stringify(noProgress)}::jsonb, now())
+          ON CONFLICT (status) WHERE status = 'running' DO NOTHING
+          RETURNING ${columns}`.pipe(Effect.flatMap(first))
+        while (true) {
+          const made = yield* insert
+          if (Option.isSome(made)) return made.value
+          const other = yield* running
+          // None: the other one ended between the two questions.
+          if (Option.isNone(other)) continue
+          const { runId } = other.value
+          return yield* new SyncRunning({ runId, message: `Sync ${runId} is running; wait for it or cancel it.` })
+        }
+      })
+
+      const find = Effect.fn("RunRecords.find")(function* (id: string) {
+        return yield* first(yield* sql`SELECT ${columns} FROM medipim.sync_runs WHERE id = ${id}`)
+      }, repeat)
+
+      const list = Effect.fn("RunRecords.list")(function* (limit: number) {
+        return yield* runsOf(yield* sql`SELECT ${columns} FROM medipim.sync_runs ORDER BY id DESC LIMIT ${limit}`)
+      }, repeat)
+
+      const isRunning = Effect.fn("RunRecords.isRunning")(function* (id: RunId) {
+        const rows = yield* sql`SELECT FROM medipim.sync_runs WHERE id = ${id} AND status = 'running'`
+        return rows.length > 0
+      }, repeat)
+
+      const lastPublished = sql<{ readonly at: string | null }>`SELECT ${iso("max(published_at)")} AS at
+        FROM medipim.sync_runs`.pipe(
+        Effect.map(([row]) => Option.fromNullishOr(row?.at)),
+        repeat
+      )
+
+      const isUsed = Effect.fn("RunRecords.isUsed")(function* (snapshotId: SnapshotId) {
+        const rows = yield* sql`SELECT FROM medipim.sync_runs
+          WHERE snapshot_id = ${snapshotId} AND published_at IS NOT NULL LIMIT 1`
+        return rows.length > 0
+      }, repeat)
+
+      const advance = Effect.fn("RunRecords.advance")(function* (id: RunId, { phase, progress, snapshotId }: Advance) {
+        yield* sql`UPDATE medipim.sync_runs
+          SET phase = ${phase}, progress = ${JSON.stringify(progress)}::jsonb, snapshot_id = ${snapshotId}
+          WHERE id = ${id} AND status = 'running'`
+      }, repeat)
+
+      const end = Effect.fn("RunRecords.end")(
+        function* (id: RunId, ending: Ending) {
+          const failure = ending.status === "succeeded" ? null : JSON.stringify(ending.failure)
+          yield* sql`UPDATE medipim.sync_runs
+          SET status = ${ending.status}, failure = ${failure}::jsonb, ended_at = now(), phase = 'idle',
+            progress = CASE WHEN ${ending.status} = 'succeeded'
+              THEN progress || '{"percent": 100, "etaSeconds": 0}' ELSE progress || '{"etaSeconds": null}' END
+          WHERE id = ${id} AND status = 'running' AND (published_at IS NULL OR ${ending.status} = 'succeeded')`
+        },
+        Effect.retry({ while: passingFaults.while, schedule: Schedule.spaced("2 seconds") })
+      )
+
+      return RunRecords.of({ begin, find, list, running, isRunning, lastPublished, isUsed, advance, end })
+    })
+  )
+}

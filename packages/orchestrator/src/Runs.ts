@@ -1,0 +1,100 @@
+import type { Run } from "@medipim/domain/Run"
+import type { SyncOptions } from "@medipim/domain/SyncOptions"
+import { type RunEvent, RunNotFound, type SyncRunning } from "@medipim/http-api/OrchestratorApi"
+import { Context, Effect, Layer, Option, Schedule, Stream } from "effect"
+import type { SqlError } from "effect/sql/SqlError"
+import { WorkflowEngine } from "effect/workflow"
+import { RunRecords } from "./RunRecords.ts"
+import { Sync } from "./Sync.ts"
+
+interface Seen {
+  readonly last: string
+  readonly quiet: number
+}
+
+/** How often a follower looks at the record, and after how many looks without news it gets a heartbeat. */
+const look = "500 millis"
+const quietLooks = 10
+
+const payloadOf = ({ runId, startTime, options }: Run) => ({ runId, startedAt: Date.parse(startTime), options })
+
+/** Starts, stops and follows runs. */
+export class Runs extends Context.Service<
+  Runs,
+  {
+    readonly start: (options: SyncOptions) => Effect.Effect<Run, SyncRunning | SqlError>
+    /** Stops a run; one that has ended or published stays what it is. */
+    readonly cancel: (id: string) => Effect.Effect<Run, RunNotFound | SqlError>
+    readonly find: (id: string) => Effect.Effect<Run, RunNotFound | SqlError>
+    /** News of a run until it has ended. */
+    readonly events: (id: string) => Effect.Effect<Stream.Stream<RunEvent>, RunNotFound | SqlError>
+    /** Goes on with the run that an earlier process left, if there is one. */
+    readonly recover: Effect.Effect<void, SqlError>
+  }
+>()("orchestrator/Runs") {
+  static readonly layer = Layer.effect(
+    Runs,
+    Effect.gen(function* () {
+      const records = yield* RunRecords
+      const engine = yield* WorkflowEngine.WorkflowEngine
+      const inEngine = Effect.provideService(WorkflowEngine.WorkflowEngine, engine)
+
+      const start = Effect.fn("Runs.start")(function* (options: SyncOptions) {
+        const run = yield* records.begin(options)
+        yield* Effect.logInfo(`Sync ${run.runId} starts`, options)
+        yield* Sync.execute(payloadOf(run), { discard: true })
+        return run
+      }, inEngine)
+
+      const find = Effect.fn("Runs.find")(function* (id: string) {
+        const run = yield* records.find(id)
+        if (Option.isSome(run)) return run.value
+        return yield* new RunNotFound({ runId: id, message: `There is no run ${id}. GET /runs lists them.` })
+      })
+
+      const cancel = Effect.fn("Runs.cancel")(function* (id: string) {
+        const { runId } = yield* find(id)
+        const failure = { code: "Cancelled", message: "Cancelled by request; nothing was published." }
+        yield* records.end(runId, { status: "cancelled", failure })
+        return yield* find(id)
+      })
+
+      const news = (id: string) =>
+        Stream.fromEffectSchedule(records.find(id).pipe(Effect.orElseSucceed(Option.none)), Schedule.spaced(look)).pipe(
+          Stream.mapAccum(
+            (): Seen => ({ last: "", quiet: 0 }),
+            (seen, found): readonly [Seen, ReadonlyArray<RunEvent>] => {
+              const text = JSON.stringify(Option.getOrNull(found))
+              if (Option.isSome(found) && found.value.status !== "running") {
+                return [{ last: text, quiet: 0 }, [{ _tag: "Finished", run: found.value }]]
+              }
+              if (Option.isSome(found) && text !== seen.last) {
+                return [{ last: text, quiet: 0 }, [{ _tag: "Progress", run: found.value }]]
+              }
+              const quiet = seen.quiet + 1
+              return quiet < quietLooks ? [{ ...seen, quiet }, []] : [{ ...seen, quiet: 0 }, [{ _tag: "Heartbeat" }]]
+            }
+          ),
+          Stream.takeUntil((event) => event._tag === "Finished")
+        )
+
+      const recover = Effect.gen(function* () {
+        const left = yield* records.running
+        if (Option.isNone(left)) return
+        const payload = payloadOf(left.value)
+        yield* Effect.logInfo(`Sync ${payload.runId} was left running: it goes on`)
+        // Starts it if the process ended before it did; a run that is known to the engine is not started again.
+        const executionId = yield* Sync.execute(payload, { discard: true })
+        const result = yield* Sync.poll(executionId)
+        if (Option.isSome(result) && result.value._tag === "Complete") {
+          yield* records.end(payload.runId, {
+            status: "failed",
+            failure: { code: "Lost", message: "The run ended without a record of it; the log has the reason." }
+          })
+        }
+      }).pipe(Effect.withSpan("Runs.recover"), inEngine)
+
+      return Runs.of({ start, cancel, find, events: (id) => Effect.as(find(id), news(id)), recover })
+    })
+  )
+}

@@ -1,0 +1,86 @@
+import type { Failed } from "@medipim/http-api/Failure"
+import { Effect, Option, Schedule, Schema, Stream } from "effect"
+
+/** Why a run ended without success: `code` is the tag of the error that ended it. */
+export class SyncFailed extends Schema.TaggedError<SyncFailed>()("SyncFailed", {
+  code: Schema.String,
+  message: Schema.String,
+  retryable: Schema.Boolean
+}) {}
+
+/** Services send something every 5 s; after this silence the connection is taken for lost. */
+const silence = "45 seconds"
+
+/** How long a service may be away (a restart, a deploy, a machine that wakes up) before a run gives up. */
+const persistence = {
+  while: (error: SyncFailed) => error.retryable,
+  schedule: Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("10 seconds")]).pipe(Schedule.jittered),
+  times: 12
+}
+
+interface CallError {
+  readonly _tag: string
+  readonly message: string
+}
+
+/** The same call can succeed later: nothing answered, or the service is busy with an earlier call of ours. */
+const passing = new Set(["HttpClientError", "Busy", "Unavailable"])
+
+const callFailed =
+  (service: string) =>
+  (error: CallError): SyncFailed =>
+    new SyncFailed({
+      code: error._tag,
+      message: error._tag === "HttpClientError" ? `The ${service} cannot be reached: ${error.message}` : error.message,
+      retryable: passing.has(error._tag)
+    })
+
+const lost = (service: string) =>
+  Effect.fail(
+    new SyncFailed({ code: "ConnectionLost", message: `The connection to the ${service} was lost.`, retryable: true })
+  )
+
+/** One call of a service, repeated while it is away. */
+export const call = <A, E extends CallError, R>(
+  service: string,
+  request: Effect.Effect<A, E, R>
+): Effect.Effect<A, SyncFailed, R> => request.pipe(Effect.mapError(callFailed(service)), Effect.retry(persistence))
+
+/**
+ * Follows a job of a service to its last event. A stream that ends or falls silent without one is a lost connection, and
+ * the job is asked for again: jobs of services are idempotent.
+ */
+export const follow = <Event extends { readonly _tag: string }, E extends CallError, E2 extends CallError, R>(
+  service: string,
+  request: Effect.Effect<Stream.Stream<Event | Failed, E2>, E, R>,
+  onEvent: (event: Event) => Effect.Effect<void>,
+  /** False where the service itself has tried often enough before it says that it failed. */
+  retryFailed: boolean
+): Effect.Effect<Extract<Event, { readonly _tag: "Completed" }>, SyncFailed, R> => {
+  type Completed = Extract<Event, { readonly _tag: "Completed" }>
+  const isFailed = (event: Event | Failed): event is Failed => event._tag === "Failed"
+  return request.pipe(
+    Effect.mapError(callFailed(service)),
+    Effect.flatMap((events) =>
+      events.pipe(
+        Stream.mapError(callFailed(service)),
+        Stream.timeoutOrElse({ duration: silence, orElse: () => Stream.fromEffect(lost(service)) }),
+        Stream.mapEffect((event) =>
+          isFailed(event)
+            ? Effect.fail(
+                new SyncFailed({
+                  code: event.code,
+                  message: event.message,
+                  retryable: retryFailed && event.retryable
+                })
+              )
+            : Effect.as(onEvent(event), event)
+        ),
+        Stream.filter((event): event is Completed => event._tag === "Completed"),
+        Stream.runLast
+      )
+    ),
+    Effect.flatMap(Option.match({ onNone: () => lost(service), onSome: Effect.succeed })),
+    Effect.retry(persistence)
+  )
+}

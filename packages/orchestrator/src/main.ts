@@ -1,0 +1,39 @@
+import { NodeHttpClient } from "@effect/platform-node"
+import { FetcherClient, MaintainerClient } from "@medipim/http-api/Clients"
+import { OrchestratorApi } from "@medipim/http-api/OrchestratorApi"
+import * as ApiServer from "@medipim/platform/ApiServer"
+import * as Migrations from "@medipim/platform/Migrations"
+import * as Postgres from "@medipim/platform/Postgres"
+import * as Service from "@medipim/platform/Service"
+import { Effect, Layer } from "effect"
+import * as Engine from "./Engine.ts"
+import { orchestratorConfig } from "./OrchestratorConfig.ts"
+import * as OrchestratorHttp from "./OrchestratorHttp.ts"
+import { RunRecords } from "./RunRecords.ts"
+import { Runs } from "./Runs.ts"
+import { Steps } from "./Steps.ts"
+import * as Sync from "./Sync.ts"
+
+const recovery = Layer.effectDiscard(Effect.flatMap(Runs, ({ recover }) => recover))
+
+const Main = Layer.unwrap(
+  Effect.map(orchestratorConfig, (config) => {
+    const { adminKey, fetcherUrl, maintainerUrl, chunkSize, chunkConcurrency } = config
+    return Layer.merge(ApiServer.layer(OrchestratorApi, config), recovery).pipe(
+      Layer.provide(OrchestratorHttp.layer.pipe(Layer.provide(ApiServer.guards(config)))),
+      Layer.provide(Runs.layer),
+      Layer.provide(Sync.layer(chunkSize)),
+      Layer.provide(Steps.layer(chunkConcurrency)),
+      Layer.provide([
+        FetcherClient.layer({ baseUrl: fetcherUrl, adminKey }),
+        MaintainerClient.layer({ baseUrl: maintainerUrl, adminKey })
+      ]),
+      Layer.provide([RunRecords.layer, NodeHttpClient.layerUndici]),
+      Layer.provide(Engine.layer),
+      Layer.provide(Migrations.layer),
+      Layer.provide(Postgres.layer(config, "medipim-orchestrator"))
+    )
+  })
+)
+
+Service.run("orchestrator", Main)
