@@ -142,19 +142,18 @@ export class EmbeddedPostgres extends Context.Service<
   EmbeddedPostgres,
   { readonly url: Redacted.Redacted; readonly port: number }
 >()("local/EmbeddedPostgres") {
-  static readonly layer = (options: Options) =>
-    Layer.effect(
-      EmbeddedPostgres,
-      Effect.acquireRelease(
-        Effect.tryPromise({
-          try: () => start(options),
-          catch: (error) => new PostgresFailed({ message: (error as Error).message })
-        }).pipe(Effect.retry({ times: 1, schedule: Schedule.spaced("500 millis") })),
-        ({ server }) =>
-          Effect.promise(() => {
-            server.release()
-            return server.exited
-          })
-      ).pipe(Effect.map(({ url, port }) => EmbeddedPostgres.of({ url, port })))
-    )
+  static readonly make = (options: Options) =>
+    Effect.acquireRelease(
+      Effect.tryPromise({
+        try: () => start(options),
+        catch: (error) => new PostgresFailed({ message: (error as Error).message })
+      }).pipe(Effect.retry({ times: 1, schedule: Schedule.spaced("500 millis") })),
+      ({ server }) =>
+        Effect.promise(() => {
+          server.release()
+          return server.exited
+        })
+    ).pipe(Effect.map(({ url, port }) => EmbeddedPostgres.of({ url, port })))
+
+  static readonly layer = (options: Options) => Layer.effect(EmbeddedPostgres, EmbeddedPostgres.make(options))
 }

@@ -21,7 +21,8 @@ const idOf = (flag: "-u" | "-g", user: string): number => {
   return Number(stdout)
 }
 
-const accountOf = (): Account =>
+/** Who runs Postgres here. */
+export const accountOf = (): Account =>
   process.getuid?.() === 0 ? { uid: idOf("-u", "nobody"), gid: idOf("-g", "nobody") } : {}
 
 const runs = (binary: string, account: Account): boolean =>

@@ -1,0 +1,80 @@
+import { SnapshotId, timedIdOf } from "@medipim/domain/Ids"
+import { summaryOf } from "@medipim/domain/Snapshot"
+import { SnapshotStore } from "@medipim/domain/SnapshotStore"
+import { type Busy, Unavailable } from "@medipim/http-api/Failure"
+import { FetcherApi } from "@medipim/http-api/FetcherApi"
+import { jobEvents } from "@medipim/platform/JobEvents"
+import { readiness } from "@medipim/platform/Readiness"
+import { Clock, Effect, Layer, Random } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import { Download, type DownloadError, type Progress } from "./Download.ts"
+import { Job } from "./Job.ts"
+import { Snapshots } from "./Snapshots.ts"
+
+const systemLayer = HttpApiBuilder.group(
+  FetcherApi,
+  "system",
+  Effect.fnUntraced(function* (handlers) {
+    const store = yield* SnapshotStore
+    return handlers.handleAll({
+      healthz: () => Effect.succeed({ status: "ok" } as const),
+      // MediPim is not asked: it allows 100 requests a minute, and each counts.
+      readyz: () => readiness([{ name: "snapshot store", check: store.check }])
+    })
+  })
+)
+
+const newId = Effect.gen(function* () {
+  return SnapshotId.make(timedIdOf(yield* Clock.currentTimeMillis, yield* Random.nextIntBetween(0, 0xffffffff)))
+})
+
+const retryable = (error: DownloadError | Busy): boolean =>
+  error._tag === "StreamBroken" || error._tag === "Busy" || error.retryable
+
+const progressEvent = (snapshotId: SnapshotId, progress: Progress) =>
+  ({ _tag: "Progress", snapshotId, ...progress }) as const
+
+const fetcherLayer = HttpApiBuilder.group(
+  FetcherApi,
+  "fetcher",
+  Effect.fnUntraced(function* (handlers) {
+    const download = yield* Download
+    const snapshots = yield* Snapshots
+    const job = yield* Job
+    const startedAt = yield* Clock.currentTimeMillis
+    return handlers.handleAll({
+      status: () =>
+        Effect.map(Clock.currentTimeMillis, (now) => {
+          const running = job.current()
+          return {
+            isRunning: running !== undefined,
+            progress: running === undefined ? null : progressEvent(running.snapshotId, running.progress),
+            uptimeSeconds: Math.floor((now - startedAt) / 1000)
+          }
+        }),
+      run: Effect.fnUntraced(function* ({ payload }) {
+        const snapshotId = payload?.snapshotId ?? (yield* newId)
+        yield* job.assertFree
+        return jobEvents(
+          (tell) =>
+            job
+              .run(snapshotId, (note) =>
+                download.run(snapshotId, (progress) =>
+                  Effect.andThen(note(progress), tell(progressEvent(snapshotId, progress)))
+                )
+              )
+              .pipe(Effect.map((manifest) => ({ _tag: "Completed", snapshot: summaryOf(manifest) }) as const)),
+          retryable
+        )
+      }),
+      snapshots: () =>
+        snapshots.list.pipe(
+          Effect.map((list) => ({ snapshots: list })),
+          Effect.mapError(({ message }) => new Unavailable({ message }))
+        )
+    })
+  })
+)
+
+/** The routes of the fetcher. */
+export const layer = Layer.merge(systemLayer, fetcherLayer)

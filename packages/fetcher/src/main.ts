@@ -1,0 +1,25 @@
+import { NodeHttpClient } from "@effect/platform-node"
+import { FetcherApi } from "@medipim/http-api/FetcherApi"
+import * as ApiServer from "@medipim/platform/ApiServer"
+import * as Service from "@medipim/platform/Service"
+import { storeLayer } from "@medipim/platform/Snapshots"
+import { Effect, Layer } from "effect"
+import { Download } from "./Download.ts"
+import { fetcherConfig } from "./FetcherConfig.ts"
+import * as FetcherHttp from "./FetcherHttp.ts"
+import { Job } from "./Job.ts"
+import * as MediPimHttp from "./MediPimHttp.ts"
+import { Snapshots } from "./Snapshots.ts"
+
+const Main = Layer.unwrap(
+  Effect.map(fetcherConfig, (config) =>
+    ApiServer.layer(FetcherApi, config).pipe(
+      Layer.provide(FetcherHttp.layer.pipe(Layer.provide(ApiServer.guards(config)))),
+      Layer.provide([Job.layer, Download.layer(config.filter)]),
+      Layer.provide([MediPimHttp.layer(config), Snapshots.layer]),
+      Layer.provide([storeLayer(config), NodeHttpClient.layerUndici])
+    )
+  )
+)
+
+Service.run("fetcher", Main)

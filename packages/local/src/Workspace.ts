@@ -1,0 +1,50 @@
+import { spawnSync } from "node:child_process"
+import { createHash, randomBytes } from "node:crypto"
+import * as fs from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { parseEnv } from "node:util"
+import { accountOf } from "./PostgresBinaries.ts"
+
+/** The root of the repository. */
+export const root = fileURLToPath(new URL("../../..", import.meta.url))
+
+/** What the stack keeps between starts. Nothing outside of it is written, but see `databaseDir`. */
+const folder = join(root, ".local")
+export const snapshotDir = join(folder, "snapshots")
+export const logDir = join(folder, "logs")
+/** The addresses and the key of the stack that runs, for `npm run medipim`; read by nobody else. */
+const stackFile = join(folder, "stack.env")
+
+export const prepare = (): void => {
+  for (const dir of [folder, snapshotDir, logDir]) fs.mkdirSync(dir, { recursive: true })
+}
+
+/**
+ * Where the database lives. Run by root, Postgres belongs to another user; when that one cannot get into the repository
+ * (one below /root, say), the data lies in the temporary folder that survives a restart of the machine.
+ */
+export const databaseDir = (): string => {
+  const inside = join(folder, "postgres")
+  const account = accountOf()
+  const reachable =
+    account.uid === undefined || spawnSync("test", ["-x", folder], { ...account, cwd: "/" }).status === 0
+  if (reachable) return inside
+  const base = fs.existsSync("/var/tmp") ? "/var/tmp" : tmpdir()
+  const outside = join(base, `medipim-${createHash("sha256").update(root).digest("hex").slice(0, 12)}`)
+  fs.mkdirSync(outside, { recursive: true, mode: 0o755 })
+  return join(outside, "postgres")
+}
+
+/** The admin key: the environment's, the one of the last start, or a new one. */
+export const adminKey = (fromEnvironment: string | undefined): string => {
+  const before = fs.existsSync(stackFile) ? parseEnv(fs.readFileSync(stackFile, "utf8")) : {}
+  return fromEnvironment ?? before.ADMIN_KEY ?? randomBytes(24).toString("hex")
+}
+
+export const describeStack = (variables: Readonly<Record<string, string>>): void => {
+  const lines = Object.entries(variables).map(([name, value]) => `${name}=${value}\n`)
+  fs.writeFileSync(stackFile, lines.join(""), { mode: 0o600 })
+  fs.chmodSync(stackFile, 0o600)
+}
