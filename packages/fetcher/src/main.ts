@@ -1,4 +1,4 @@
-import { NodeHttpClient } from "@effect/platform-node"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { FetcherApi } from "@medipim/http-api/FetcherApi"
 import * as ApiServer from "@medipim/platform/ApiServer"
 import * as Service from "@medipim/platform/Service"

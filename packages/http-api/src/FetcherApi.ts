@@ -41,7 +41,7 @@ export class FetcherGroup extends HttpApiGroup.make("fetcher", { topLevel: true 
   .add(
     HttpApiEndpoint.get("status", "/status", { success: FetcherStatus }),
     HttpApiEndpoint.post("run", "/run", {
-      payload: Schema.UndefinedOr(FetchRequest),
+      payload: [FetchRequest, Schema.Undefined],
       success: HttpApiSchema.StreamNdjson({ schema: FetchEvent }),
       error: Busy
     }),

@@ -54,7 +54,7 @@ const runIdParam = { id: Schema.String }
 export class OrchestratorGroup extends HttpApiGroup.make("orchestrator", { topLevel: true })
   .add(
     HttpApiEndpoint.post("sync", "/sync", {
-      payload: Schema.UndefinedOr(SyncOptions),
+      payload: [SyncOptions, Schema.Undefined],
       success: SyncStarted.pipe(HttpApiSchema.status(202)),
       error: [SyncRunning, Unavailable]
     }),

@@ -1,4 +1,4 @@
-import { NodeHttpClient } from "@effect/platform-node"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { FetcherClient, MaintainerClient } from "@medipim/http-api/Clients"
 import { OrchestratorApi } from "@medipim/http-api/OrchestratorApi"
 import * as ApiServer from "@medipim/platform/ApiServer"

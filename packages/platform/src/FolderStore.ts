@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import { dirname, join } from "node:path"
-import { NodeStream } from "@effect/platform-node"
+import * as NodeStream from "@effect/platform-node/NodeStream"
 import { SnapshotStore, type StoredObject, StoreError } from "@medipim/domain/SnapshotStore"
 import { Effect, Layer, Stream } from "effect"
 import { invalidKey } from "./StoreKeys.ts"

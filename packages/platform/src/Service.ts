@@ -1,5 +1,5 @@
-import { NodeRuntime } from "@effect/platform-node"
-import { Cause, Effect, Layer, Option } from "effect"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Cause, Effect, Exit, Layer, Option, type Runtime } from "effect"
 import * as Telemetry from "./Telemetry.ts"
 
 interface StartError {
@@ -20,6 +20,10 @@ const report = (name: string, cause: Cause.Cause<StartError>): Effect.Effect<voi
         onNone: () => Effect.logFatal(`medipim ${name} stopped by a defect`, cause)
       })
 
+/** Being told to stop is no failure. */
+const teardown: Runtime.Teardown = (exit, onExit) =>
+  onExit(Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? 0 : 1)
+
 /** Runs a service until SIGTERM or SIGINT; exits with 1 when it cannot start. */
 export const run = <A, E extends StartError>(name: string, main: Layer.Layer<A, E>): void =>
   NodeRuntime.runMain(
@@ -29,5 +33,5 @@ export const run = <A, E extends StartError>(name: string, main: Layer.Layer<A, 
       Effect.tapCause((cause) => report(name, cause)),
       Effect.provide(Telemetry.layer(`medipim-${name}`))
     ),
-    { disableErrorReporting: true }
+    { disableErrorReporting: true, teardown }
   )
