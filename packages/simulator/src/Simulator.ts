@@ -1,0 +1,40 @@
+import type { AddressInfo } from "node:net"
+import { Context, Data, Effect, Layer } from "effect"
+import { makeServer, type Options } from "./Server.ts"
+
+export class CannotListen extends Data.TaggedError("CannotListen")<{ readonly message: string }> {}
+
+/** A MediPim that behaves as medipim-api-v4.md says, its faults included. Not for production. */
+export class Simulator extends Context.Service<
+  Simulator,
+  {
+    readonly port: number
+    readonly origin: string
+    /** The whole address of the product stream. */
+    readonly url: string
+  }
+>()("simulator/Simulator") {
+  static readonly layer = (options: Options) =>
+    Layer.effect(
+      Simulator,
+      Effect.acquireRelease(
+        Effect.callback<ReturnType<typeof makeServer>, CannotListen>((resume) => {
+          const server = makeServer(options)
+          server.once("error", ({ message }) => resume(Effect.fail(new CannotListen({ message }))))
+          server.listen(options.port, "::", () => resume(Effect.succeed(server)))
+        }),
+        (server) =>
+          Effect.callback<void>((resume) => {
+            server.close(() => resume(Effect.void))
+            // A stream that stalls on purpose would hold the process for ever.
+            server.closeAllConnections()
+          })
+      ).pipe(
+        Effect.map((server) => {
+          const { port } = server.address() as AddressInfo
+          const origin = `http://localhost:${port}`
+          return Simulator.of({ port, origin, url: `${origin}/v4/products/stream` })
+        })
+      )
+    )
+}
