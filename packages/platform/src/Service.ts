@@ -16,7 +16,7 @@ const report = (name: string, cause: Cause.Cause<StartError>): Effect.Effect<voi
   Cause.hasInterruptsOnly(cause)
     ? Effect.logInfo(`medipim ${name} stopped`)
     : Option.match(Cause.findErrorOption(cause), {
-        onSome: (error) => Effect.logFatal(`medipim ${name} cannot start. ${reasonOf(error)}`),
+        onSome: (error) => Effect.logFatal(`medipim ${name} ended: ${reasonOf(error)}`),
         onNone: () => Effect.logFatal(`medipim ${name} stopped by a defect`, cause)
       })
 
@@ -24,14 +24,22 @@ const report = (name: string, cause: Cause.Cause<StartError>): Effect.Effect<voi
 const teardown: Runtime.Teardown = (exit, onExit) =>
   onExit(Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? 0 : 1)
 
-/** Runs a service until SIGTERM or SIGINT; exits with 1 when it cannot start. */
-export const run = <A, E extends StartError>(name: string, main: Layer.Layer<A, E>): void =>
+/** Runs a program that ends by itself; exits with 1 when it fails. */
+export const runOnce = <A, E extends StartError>(name: string, program: Effect.Effect<A, E>): void =>
   NodeRuntime.runMain(
-    main.pipe(
-      Layer.tap(() => Effect.logInfo(`medipim ${name} is listening`)),
-      Layer.launch,
+    program.pipe(
       Effect.tapCause((cause) => report(name, cause)),
       Effect.provide(Telemetry.layer(`medipim-${name}`))
     ),
     { disableErrorReporting: true, teardown }
+  )
+
+/** Runs a service until SIGTERM or SIGINT; exits with 1 when it cannot start. */
+export const run = <A, E extends StartError>(name: string, main: Layer.Layer<A, E>): void =>
+  runOnce(
+    name,
+    main.pipe(
+      Layer.tap(() => Effect.logInfo(`medipim ${name} is listening`)),
+      Layer.launch
+    )
   )

@@ -42,7 +42,7 @@ export const idOf = (seed: number, index: number): string => {
 
 const statusOf = (seed: number, index: number): Status => {
   const percent = chance(seed, index, 3) % 100
-  return percent < 85 ? "active" : percent < 95 ? "inactive" : percent < 99 ? "replaced" : "no_selection"
+  return percent < 86 ? "active" : percent < 96 ? "inactive" : "replaced"
 }
 
 /**

@@ -11,6 +11,8 @@ const Changes = Schema.Struct({
   update: Schema.optionalKey(Count),
   remove: Schema.optionalKey(Count),
   deactivate: Schema.optionalKey(Count),
+  /** Moves active products to `no_selection`, the status that no filter of ours names. */
+  deselect: Schema.optionalKey(Count),
   add: Schema.optionalKey(Count),
   /** Moves `updatedAt` of every product, as a bulk job at MediPim does. */
   touch: Schema.optionalKey(Schema.Boolean),
@@ -37,7 +39,7 @@ const isAny = (): boolean => true
 /** Does the changes and answers the ids that they hit; no product is hit twice by the counts of one call. */
 const applyChanges = (
   catalogue: Catalogue,
-  { update = 0, remove = 0, deactivate = 0, add = 0, touch, ids }: Changes
+  { update = 0, remove = 0, deactivate = 0, deselect = 0, add = 0, touch, ids }: Changes
 ) => {
   const now = nowSeconds()
   const hit = new Set<number>()
@@ -55,6 +57,7 @@ const applyChanges = (
     deactivated: [...pick(deactivate, isActive), ...named(ids?.deactivate)].map((index) =>
       catalogue.setStatus(index, now, "inactive")
     ),
+    deselected: pick(deselect, isActive).map((index) => catalogue.setStatus(index, now, "no_selection")),
     removed: [...pick(remove, isAny), ...named(ids?.remove)].map((index) => catalogue.remove(index, now)),
     restored: named(ids?.restore).map((index) => catalogue.restore(index, now)),
     added: catalogue.add(add)

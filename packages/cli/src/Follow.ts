@@ -1,0 +1,77 @@
+import type { Run } from "@medipim/domain/Run"
+import { OrchestratorClient } from "@medipim/http-api/Clients"
+import { Effect, Option, Schedule, Stream } from "effect"
+import { Addresses } from "./Connection.ts"
+import { exitCodes, Outcome, outcomeOf } from "./Outcome.ts"
+import { plainLine, progressLine, recordsDone } from "./Text.ts"
+
+/** Where progress goes: standard error, so that standard output stays for the answer. */
+interface Screen {
+  readonly isTerminal: boolean
+  readonly write: (text: string) => void
+}
+
+const screen: Screen = {
+  isTerminal: process.stderr.isTTY === true,
+  write: (text) => {
+    process.stderr.write(text)
+  }
+}
+
+/** While a service restarts, a follower waits this long for it. */
+const patience = { schedule: Schedule.spaced("2 seconds"), times: 30 }
+const clearLine = "\r\u001b[2K"
+
+/** Draws progress: one line that is redrawn on a terminal, one line a step elsewhere. */
+const makePainter = ({ isTerminal, write }: Screen) => {
+  let step = ""
+  let last: { readonly phase: string; readonly records: number; readonly at: number } | undefined
+  const rateOf = (run: Run): number => {
+    const now = performance.now()
+    const records = recordsDone(run)
+    const before = last?.phase === run.phase ? last : undefined
+    last = before ?? { phase: run.phase, records, at: now }
+    return before === undefined || now === before.at ? 0 : ((records - before.records) * 1000) / (now - before.at)
+  }
+  return {
+    paint: (run: Run) => {
+      if (isTerminal)
+        return write(`${clearLine}${progressLine(run, rateOf(run)).slice(0, process.stderr.columns ?? 120)}`)
+      const next = `${run.phase}/${Math.floor(run.progress.percent / 10)}`
+      if (next !== step) write(`${plainLine(run)}\n`)
+      step = next
+    },
+    clear: () => {
+      if (isTerminal) write(clearLine)
+    }
+  }
+}
+
+/** Follows a run to its end. A lost connection is made again; the run does not notice. */
+export const follow = Effect.fn("Follow.run")(function* (runId: string) {
+  const client = yield* OrchestratorClient
+  const { orchestrator } = yield* Addresses
+  const painter = makePainter(screen)
+  const outcome = outcomeOf("orchestrator", orchestrator)
+  const lost = new Outcome({ code: exitCodes.unreachable, message: "The connection to the orchestrator was lost." })
+
+  return yield* client.events({ params: { id: runId } }).pipe(
+    Effect.mapError(outcome),
+    Effect.flatMap((events) =>
+      events.pipe(
+        Stream.mapError(outcome),
+        Stream.timeoutOrElse({ duration: "30 seconds", orElse: () => Stream.fail(lost) }),
+        Stream.tap((event) => Effect.sync(() => (event._tag === "Progress" ? painter.paint(event.run) : undefined))),
+        Stream.filter((event) => event._tag === "Finished"),
+        Stream.map(({ run }) => run),
+        Stream.runLast
+      )
+    ),
+    Effect.flatMap(Option.match({ onNone: () => Effect.fail(lost), onSome: Effect.succeed })),
+    Effect.retry({ ...patience, while: ({ code }) => code === exitCodes.unreachable }),
+    Effect.ensuring(Effect.sync(painter.clear)),
+    Effect.onInterrupt(() =>
+      Effect.sync(() => screen.write(`\nSync ${runId} goes on. medipim watch follows it, medipim cancel stops it.\n`))
+    )
+  )
+})

@@ -1,0 +1,85 @@
+import type { Run } from "@medipim/domain/Run"
+
+const number = new Intl.NumberFormat("en-AU")
+const n = (value: number): string => number.format(value)
+
+const barWidth = 24
+const bar = (percent: number): string => {
+  const done = Math.round((percent / 100) * barWidth)
+  return `${"█".repeat(done)}${"░".repeat(barWidth - done)}`
+}
+
+/** Seconds as a person says them. */
+export const duration = (seconds: number): string => {
+  const whole = Math.max(0, Math.round(seconds))
+  const minutes = Math.floor(whole / 60)
+  return minutes === 0 ? `${whole} s` : `${minutes} min ${whole % 60} s`
+}
+
+/** Records done in the phase that goes on. */
+export const recordsDone = ({ phase, progress }: Run): number =>
+  phase === "fetching" ? progress.recordsFetched : progress.totalRecords
+
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`
+
+const detail = (run: Run): string => {
+  const { phase, progress } = run
+  if (phase === "fetching") {
+    return `${n(progress.recordsFetched)} of ${n(progress.recordsTotal)} records, ${megabytes(progress.bytesFetched)}`
+  }
+  return `${n(progress.totalRecords)} of ${n(progress.recordsTotal)} records, chunk ${progress.chunksProcessed}/${progress.chunksTotal}`
+}
+
+/** One line on how a run goes; `perSecond` are records, 0 when not known. */
+export const progressLine = (run: Run, perSecond: number): string => {
+  const { percent, etaSeconds } = run.progress
+  const rate = perSecond > 0 ? `, ${n(Math.round(perSecond))}/s` : ""
+  const eta = etaSeconds === null ? "" : `, ${duration(etaSeconds)} left`
+  return `${run.phase.padEnd(10)} ${bar(percent)} ${String(percent).padStart(3)} %  ${detail(run)}${rate}${eta}`
+}
+
+/** The same without a bar, for logs. */
+export const plainLine = (run: Run): string => `${run.phase} ${run.progress.percent} %: ${detail(run)}`
+
+const secondsOf = ({ startTime, endTime }: Run): number | undefined =>
+  endTime === null ? undefined : (Date.parse(endTime) - Date.parse(startTime)) / 1000
+
+const changes = ({ progress }: Run): ReadonlyArray<string> =>
+  (["inserted", "updated", "restored", "removed", "unchanged", "stale", "rejected", "duplicates"] as const)
+    .filter((key) => progress[key] > 0)
+    .map((key) => `${n(progress[key])} ${key}`)
+
+const headline = (run: Run): string => {
+  const seconds = secondsOf(run)
+  const took = seconds === undefined ? "" : ` in ${duration(seconds)}`
+  const dry = run.options.dryRun === true ? " (dry run: nothing was written)" : ""
+  return `Sync ${run.runId} ${run.status}${took}${dry}`
+}
+
+/** What a run did, in a few lines. */
+export const summary = (run: Run): string => {
+  const { progress, failure, snapshotId } = run
+  const counted = changes(run)
+  return [
+    headline(run),
+    ...(snapshotId === null
+      ? []
+      : [`  snapshot   ${snapshotId}, ${n(progress.recordsFetched)} records, ${megabytes(progress.bytesFetched)}`]),
+    ...(counted.length === 0 ? [] : [`  products   ${counted.join(", ")}`]),
+    ...progress.errors.map((text) => `  note       ${text}`),
+    ...(failure === null ? [] : [`  reason     ${failure.message} (${failure.code})`])
+  ].join("\n")
+}
+
+/** A line of `medipim runs`. */
+export const runLine = (run: Run): string => {
+  const seconds = secondsOf(run)
+  const counted = run.failure === null ? changes(run).join(", ") : run.failure.message.split("\n")[0]
+  return [
+    run.runId,
+    run.status.padEnd(9),
+    run.mode.padEnd(13),
+    (seconds === undefined ? `${run.progress.percent} %` : duration(seconds)).padStart(12),
+    counted
+  ].join("  ")
+}

@@ -1,0 +1,29 @@
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { Cause, Console, Effect, Exit, Layer, Option } from "effect"
+import { CliError, Command } from "effect/cli"
+import { medipim } from "./Commands.ts"
+import { settings } from "./Connection.ts"
+import { exitCodes, Outcome } from "./Outcome.ts"
+
+const codeOf = (cause: Cause.Cause<unknown>): number => {
+  if (Cause.hasInterruptsOnly(cause)) return exitCodes.interrupted
+  const error = Option.getOrUndefined(Cause.findErrorOption(cause))
+  if (error instanceof Outcome) return error.code
+  return CliError.isCliError(error) ? exitCodes.usage : exitCodes.failed
+}
+
+const told = (error: unknown): Effect.Effect<void> =>
+  error instanceof Outcome && error.message !== "" ? Console.error(error.message) : Effect.void
+
+NodeRuntime.runMain(
+  Command.run(medipim, { version: "0.1.0" }).pipe(
+    Effect.tapError(told),
+    Effect.provide(Layer.mergeAll(NodeServices.layer, NodeHttpClient.layerUndici, settings))
+  ),
+  {
+    disableErrorReporting: true,
+    teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) ? exitCodes.succeeded : codeOf(exit.cause))
+  }
+)
