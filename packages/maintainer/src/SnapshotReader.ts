@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto"
-import { promisify } from "node:util"
-import { gunzip } from "node:zlib"
+import { Readable } from "node:stream"
+import { createGunzip } from "node:zlib"
+import * as NodeStream from "@effect/platform-node/NodeStream"
 import { type Chunk, partsOf } from "@medipim/domain/ChunkPlan"
 import type { SnapshotId } from "@medipim/domain/Ids"
 import { makeLineSplitter } from "@medipim/domain/LineSplitter"
@@ -26,31 +27,44 @@ export interface StoredLine {
   readonly bytes: Buffer
 }
 
-const inflate = promisify(gunzip)
 const decodeManifest = Schema.decodeUnknownEffect(Schema.fromJsonString(Manifest))
 /** A read that breaks half-way begins again. */
 const persistence = { schedule: Schedule.exponential("250 millis").pipe(Schedule.jittered), times: 4 }
 
-const linesOf = (part: Part, raw: Buffer): Effect.Effect<ReadonlyArray<Buffer>, SnapshotBroken> => {
-  const splitter = makeLineSplitter()
-  const lines = splitter.push(raw).filter((line) => line.length > 0)
-  return lines.length === part.records && splitter.rest().length === 0
-    ? Effect.succeed(lines)
-    : Effect.fail(
-        new SnapshotBroken({ key: part.key, detail: `${lines.length} lines where ${part.records} were written` })
-      )
-}
+/** Bytes of a part that are open at once. */
+const window = 512 * 1024
+
+/** Opens a part piece by piece, so that memory does not follow its size; fails when it holds other lines than it should. */
+const linesOf = (part: Part, stored: Buffer): Stream.Stream<Buffer, SnapshotBroken> =>
+  Stream.suspend(() => {
+    const broken = (detail: string) => new SnapshotBroken({ key: part.key, detail })
+    const splitter = makeLineSplitter()
+    let lines = 0
+    let bytes = 0
+    const take = (piece: Buffer) => {
+      bytes += piece.length
+      const found = splitter.push(piece)
+      lines += found.length
+      return bytes > part.bytes ? Effect.fail(broken("it is larger than its manifest says")) : Effect.succeed(found)
+    }
+    const complete = Effect.suspend(() =>
+      lines === part.records && splitter.rest().length === 0
+        ? Effect.succeed([])
+        : Effect.fail(broken(`${lines} lines where ${part.records} were written`))
+    )
+    return NodeStream.fromReadable<Buffer, SnapshotBroken>({
+      evaluate: () => Readable.from([stored]).pipe(createGunzip({ chunkSize: window })),
+      onError: (error) => broken((error as Error).message)
+    }).pipe(Stream.mapEffect(take), Stream.concat(Stream.fromEffect(complete)), Stream.flattenIterable)
+  })
 
 /** Reads snapshots, checking every part against its manifest: size, hash and number of lines. */
 export class SnapshotReader extends Context.Service<
   SnapshotReader,
   {
     readonly manifest: (id: SnapshotId) => Effect.Effect<Manifest, StoreError | SnapshotBroken>
-    /** The lines of a chunk, a part at a time; parts without a record of the chunk are not read. */
-    readonly lines: (
-      manifest: Manifest,
-      chunk: Chunk
-    ) => Stream.Stream<ReadonlyArray<StoredLine>, StoreError | SnapshotBroken>
+    /** The lines of a chunk, in order; parts without a record of the chunk are not read. */
+    readonly lines: (manifest: Manifest, chunk: Chunk) => Stream.Stream<StoredLine, StoreError | SnapshotBroken>
   }
 >()("maintainer/SnapshotReader") {
   static readonly layer = Layer.effect(
@@ -73,29 +87,24 @@ export class SnapshotReader extends Context.Service<
         )
       })
 
-      const part = Effect.fn("SnapshotReader.part")(function* (part: Part) {
-        const stored = yield* object(part.key)
-        if (createHash("sha256").update(stored).digest("hex") !== part.sha256) {
-          return yield* new SnapshotBroken({ key: part.key, detail: "its SHA-256 is not the one of its manifest" })
-        }
-        const raw = yield* Effect.tryPromise({
-          try: () => inflate(stored, { maxOutputLength: Math.max(part.bytes, 1) }),
-          catch: (error) => new SnapshotBroken({ key: part.key, detail: (error as Error).message })
-        })
-        return yield* linesOf(part, raw)
+      /** A part as it was stored: what is not exactly that is not opened. */
+      const stored = Effect.fn("SnapshotReader.part")(function* (part: Part) {
+        const bytes = yield* object(part.key)
+        return createHash("sha256").update(bytes).digest("hex") === part.sha256
+          ? bytes
+          : yield* new SnapshotBroken({ key: part.key, detail: "its SHA-256 is not the one of its manifest" })
       })
 
       const linesInChunk = (of: Part, chunk: Chunk) =>
-        Effect.map(part(of), (lines) =>
-          lines
-            .map((bytes, lineIndex) => ({ record: of.firstRecord + lineIndex, part: of.key, lineIndex, bytes }))
-            .filter(({ record }) => record >= chunk.offset && record < chunk.offset + chunk.limit)
+        Stream.unwrap(Effect.map(stored(of), (bytes) => linesOf(of, bytes))).pipe(
+          Stream.map((bytes, lineIndex) => ({ record: of.firstRecord + lineIndex, part: of.key, lineIndex, bytes })),
+          Stream.filter(({ record }) => record >= chunk.offset && record < chunk.offset + chunk.limit)
         )
 
       return SnapshotReader.of({
         manifest,
         lines: (manifest, chunk) =>
-          Stream.fromIterable(partsOf(manifest.parts, chunk)).pipe(Stream.mapEffect((of) => linesInChunk(of, chunk)))
+          Stream.fromIterable(partsOf(manifest.parts, chunk)).pipe(Stream.flatMap((of) => linesInChunk(of, chunk)))
       })
     })
   )

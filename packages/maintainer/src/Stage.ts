@@ -2,7 +2,7 @@ import type { Chunk } from "@medipim/domain/ChunkPlan"
 import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import type { StoreError } from "@medipim/domain/SnapshotStore"
 import type { ChunkCounts, StageRequest } from "@medipim/http-api/MaintainerApi"
-import { Array as Arr, Context, Effect, Layer, Schema, Stream } from "effect"
+import { Context, Effect, Layer, Schema, Stream } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { decide, decode, glance, isSame, type Known, type Peeked } from "./Decision.ts"
 import { type SnapshotBroken, SnapshotReader, type StoredLine } from "./SnapshotReader.ts"
@@ -96,7 +96,7 @@ export class Stage extends Context.Service<
           const range: Chunk = { offset, limit: Math.max(0, Math.min(limit, manifest.records - offset)) }
           yield* staging.restart(runId, range)
           const counts = yield* reader.lines(manifest, range).pipe(
-            Stream.flatMap((lines) => Stream.fromIterable(Arr.chunksOf(lines, batchSize))),
+            Stream.grouped(batchSize),
             Stream.mapEffect(stageBatch(runId, snapshotId), { concurrency: batchesAtOnce }),
             Stream.scan(() => none, add),
             Stream.tap(onProgress),

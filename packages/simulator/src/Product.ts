@@ -209,12 +209,17 @@ export const resultOf = (seed: number, size: number, facts: Facts): Record<strin
 const escaped = (text: string): string =>
   text.replaceAll(/[\u0080-\uffff]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
-/** A line of the stream, with its newline. PHP escapes slashes and other letters on some installations; here on some lines. */
-export const lineOf = (result: Record<string, unknown>, index: number, total: number): string => {
+/**
+ * The `result` of a line as text. PHP escapes slashes and other letters on some installations; here for some products.
+ * Some exports write long codes as bare numbers, which no double can hold.
+ */
+const textOf = (result: Record<string, unknown>, product: number): string => {
   const text = JSON.stringify(result)
-  const slashed = index % 3 === 0 ? text.replaceAll("/", "\\/") : text
-  // Some exports write long codes as bare numbers, which no double can hold.
-  const bare = index % 41 === 0 ? slashed.replace(/"snomedMpp":"(\d+)"/, '"snomedMpp":$1') : slashed
-  const body = index % 5 === 0 ? escaped(bare) : bare
-  return `{"meta":{"total":${total},"index":${index}},"result":${body}}\n`
+  const slashed = product % 3 === 0 ? text.replaceAll("/", "\\/") : text
+  const bare = product % 41 === 0 ? slashed.replace(/"snomedMpp":"(\d+)"/, '"snomedMpp":$1') : slashed
+  return product % 5 === 0 ? escaped(bare) : bare
 }
+
+/** The line of a product at a place in an answer, with its newline. */
+export const lineOf = (seed: number, size: number, facts: Facts, index: number, total: number): string =>
+  `{"meta":{"total":${total},"index":${index}},"result":${textOf(resultOf(seed, size, facts), facts.index)}}\n`

@@ -48,7 +48,7 @@ export const catalogueSource = (catalogue: Catalogue, inclusive: boolean): Sourc
     function* lines() {
       for (let i = 0; i < total; i++) {
         const facts = catalogue.factsOf(found[i] as number)
-        yield lineOf(resultOf(catalogue.seed, catalogue.size(), facts), i, total)
+        yield lineOf(catalogue.seed, catalogue.size(), facts, i, total)
       }
     }
     return Promise.resolve({ total, lines })
