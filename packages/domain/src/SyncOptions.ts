@@ -12,8 +12,7 @@ export const ChunkSize = Schema.Int.check(Schema.isBetween({ minimum: smallestCh
 const described = <S extends Schema.Top>(schema: S, description: string) =>
   Schema.optionalKey(schema.annotate({ description }))
 
-/** The body of `POST /sync`: everything is optional. */
-export const SyncOptions = Schema.Struct({
+const OptionFields = Schema.Struct({
   mode: described(Mode, "what to do; default full"),
   chunkSize: described(ChunkSize, "records staged in one call; default CHUNK_SIZE"),
   offset: described(
@@ -27,4 +26,24 @@ export const SyncOptions = Schema.Struct({
   dryRun: described(Schema.Boolean, "work out the changes, write none"),
   debug: described(Schema.Boolean, "log this run in detail")
 })
+
+/** An option that the mode would ignore is a mistake, and told as one. */
+const misplaced = ({ mode = "full", ...options }: typeof OptionFields.Type): ReadonlyArray<Schema.FilterIssue> => {
+  const stages = mode === "full" || mode === "maintain-only"
+  const only: Readonly<Record<string, boolean>> = {
+    snapshotId: mode === "maintain-only",
+    forceRefresh: mode === "full" || mode === "fetch-only",
+    offset: stages,
+    limit: stages,
+    chunkSize: stages,
+    force: stages,
+    dryRun: stages
+  }
+  return Object.keys(options)
+    .filter((field) => only[field] === false)
+    .map((field) => ({ path: [field], issue: `Does not go with mode ${mode}` }))
+}
+
+/** The body of `POST /sync`: everything is optional. */
+export const SyncOptions = OptionFields.check(Schema.makeFilter(misplaced))
 export type SyncOptions = typeof SyncOptions.Type
