@@ -23,7 +23,8 @@ const own = (path: string, { uid, gid }: Account): void => {
   if (uid !== undefined && gid !== undefined) fs.chownSync(path, uid, gid)
 }
 
-const freePort = (): Promise<number> =>
+/** A port that no program held a moment ago. */
+export const freePort = (): Promise<number> =>
   new Promise((resolve, reject) => {
     const probe = createServer().on("error", reject)
     probe.listen(0, "127.0.0.1", () => {

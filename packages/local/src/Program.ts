@@ -2,7 +2,7 @@ import * as fs from "node:fs"
 import { join } from "node:path"
 import { Data, Effect, Schedule } from "effect"
 import { tether } from "./Tether.ts"
-import { logDir, root } from "./Workspace.ts"
+import { root } from "./Workspace.ts"
 
 export class ProgramFailed extends Data.TaggedError("ProgramFailed")<{ readonly message: string }> {}
 
@@ -24,10 +24,8 @@ const nodeFlags = ["--enable-source-maps", "--conditions=medipim-source"]
 const untilReady = { schedule: Schedule.spaced("100 millis"), times: 600 }
 const shownLog = 1500
 
-const logOf = (name: string): string => join(logDir, `${name}.log`)
-
-const logTail = (name: string): string => {
-  const log = fs.readFileSync(logOf(name), "utf8").trim()
+const logTail = (file: string): string => {
+  const log = fs.readFileSync(file, "utf8").trim()
   return log.length > shownLog ? `...${log.slice(-shownLog)}` : log
 }
 
@@ -43,12 +41,13 @@ const isReady = async (url: string): Promise<boolean> => {
  * Runs a program as a process of its own until the scope closes: then it gets SIGTERM and is waited for. It ends too when
  * this process is killed. Fails, with the end of its log, when it does not get ready.
  */
-export const start = Effect.fn("Program.start")(function* ({ name, file, env, readyUrl }: Program) {
+export const start = Effect.fn("Program.start")(function* ({ name, file, env, readyUrl }: Program, logDir: string) {
+  const logFile = join(logDir, `${name}.log`)
   const failed = (what: string) =>
-    new ProgramFailed({ message: `The ${name} ${what}. Its log ends:\n${logTail(name)}` })
+    new ProgramFailed({ message: `The ${name} ${what}. Its log ends:\n${logTail(logFile)}` })
   const child = yield* Effect.acquireRelease(
     Effect.sync(() => {
-      const log = fs.openSync(logOf(name), "w")
+      const log = fs.openSync(logFile, "w")
       const command = [process.execPath, ...nodeFlags, join(root, file)]
       const started = tether("TERM", command, {
         cwd: root,

@@ -10,45 +10,67 @@ const simulatorKey = { id: "1", secret: "simulator-secret-of-no-value" }
 
 const at = (port: { readonly port: number }): string => `http://localhost:${port.port}`
 
-const programs = (on: Ports, products: number, databaseUrl: string, adminKey: string) => {
-  const service = (name: "fetcher" | "maintainer" | "orchestrator", metrics: number, env: Program["env"]): Program => ({
+export interface Setup {
+  readonly on: Ports
+  readonly products: number
+  readonly databaseUrl: string
+  readonly adminKey: string
+  readonly snapshotDir: string
+  readonly logDir: string
+}
+
+const addressesOf = (on: Ports) => ({
+  ORCHESTRATOR_URL: at(on.orchestrator),
+  FETCHER_URL: at(on.fetcher),
+  MAINTAINER_URL: at(on.maintainer),
+  SIMULATOR_URL: at(on.simulator)
+})
+
+const simulatorOf = ({ on, products }: Setup): Program => ({
+  name: "simulator",
+  file: "packages/simulator/src/main.ts",
+  env: {
+    SIMULATOR_PORT: String(on.simulator.port),
+    SIMULATOR_PRODUCTS: String(products),
+    SIMULATOR_KEY_ID: simulatorKey.id,
+    SIMULATOR_KEY_SECRET: simulatorKey.secret
+  },
+  readyUrl: `${at(on.simulator)}/control/catalogue`
+})
+
+const servicesOf = ({ on, databaseUrl, adminKey, snapshotDir }: Setup): ReadonlyArray<Program> => {
+  const specific = {
+    fetcher: {
+      MEDIPIM_API_URL: `${at(on.simulator)}/v4/products/stream`,
+      MEDIPIM_API_KEY_ID: simulatorKey.id,
+      MEDIPIM_API_KEY_SECRET: simulatorKey.secret,
+      SNAPSHOT_DIR: snapshotDir
+    },
+    maintainer: { DATABASE_URL: databaseUrl, SNAPSHOT_DIR: snapshotDir },
+    orchestrator: { DATABASE_URL: databaseUrl, FETCHER_URL: at(on.fetcher), MAINTAINER_URL: at(on.maintainer) }
+  }
+  return (["fetcher", "maintainer", "orchestrator"] as const).map((name, i) => ({
     name,
     file: `packages/${name}/src/main.ts`,
     env: {
-      ...env,
-      [on[name].variable]: String(on[name].port),
-      METRICS_PORT: String(on.metrics.port + metrics),
-      ADMIN_KEY: adminKey,
-      SNAPSHOT_DIR: Workspace.snapshotDir
+      ...specific[name],
+      [`${name.toUpperCase()}_PORT`]: String(on[name].port),
+      METRICS_PORT: String(on.metrics.port + i),
+      ADMIN_KEY: adminKey
     },
     readyUrl: `${at(on[name])}/readyz`
-  })
-  const simulator: Program = {
-    name: "simulator",
-    file: "packages/simulator/src/main.ts",
-    env: {
-      SIMULATOR_PORT: String(on.simulator.port),
-      SIMULATOR_PRODUCTS: String(products),
-      SIMULATOR_KEY_ID: simulatorKey.id,
-      SIMULATOR_KEY_SECRET: simulatorKey.secret
-    },
-    readyUrl: `${at(on.simulator)}/control/catalogue`
-  }
-  return [
-    simulator,
-    service("fetcher", 0, {
-      MEDIPIM_API_URL: `${at(on.simulator)}/v4/products/stream`,
-      MEDIPIM_API_KEY_ID: simulatorKey.id,
-      MEDIPIM_API_KEY_SECRET: simulatorKey.secret
-    }),
-    service("maintainer", 1, { DATABASE_URL: databaseUrl }),
-    service("orchestrator", 2, {
-      DATABASE_URL: databaseUrl,
-      FETCHER_URL: at(on.fetcher),
-      MAINTAINER_URL: at(on.maintainer)
-    })
-  ]
+  }))
 }
+
+/** The simulator and the three services, each a process of its own, until the scope closes. */
+export const startPrograms = Effect.fn("Stack.startPrograms")(function* (setup: Setup) {
+  const started = yield* Effect.forEach(
+    [simulatorOf(setup), ...servicesOf(setup)],
+    (program) => start(program, setup.logDir),
+    { concurrency: 4 }
+  )
+  return { addresses: addressesOf(setup.on), died: Effect.raceAllFirst(started.map(({ died }) => died)) }
+})
 
 const database = Effect.fnUntraced(function* (port: number) {
   const given = yield* Config.option(Config.Redacted("DATABASE_URL"))
@@ -68,16 +90,11 @@ export const startStack = Effect.fn("Stack.start")(function* (products: number) 
   const databaseUrl = Redacted.value(yield* database(on.postgres.port))
   const given = yield* Config.option(Config.NonEmptyString("ADMIN_KEY"))
   const adminKey = Workspace.adminKey(Option.getOrUndefined(given))
-  const started = yield* Effect.forEach(programs(on, products, databaseUrl, adminKey), start, { concurrency: 4 })
-  const addresses = {
-    ORCHESTRATOR_URL: at(on.orchestrator),
-    FETCHER_URL: at(on.fetcher),
-    MAINTAINER_URL: at(on.maintainer),
-    SIMULATOR_URL: at(on.simulator)
-  }
+  const { snapshotDir, logDir } = Workspace
+  const { addresses, died } = yield* startPrograms({ on, products, databaseUrl, adminKey, snapshotDir, logDir })
   const environment = { ADMIN_KEY: adminKey, DATABASE_URL: databaseUrl, ...addresses }
   Workspace.describeStack(environment)
-  return { addresses, environment, died: Effect.raceAllFirst(started.map(({ died }) => died)) }
+  return { addresses, environment, died }
 })
 
 /** Where the logs of the stack are, as a person would write it. */

@@ -105,6 +105,8 @@ export const makeCatalogue = (seed: number, products: number) => {
 
   return {
     seed,
+    /** As many as it began with. */
+    products,
     factsOf,
     select,
     indexOf,

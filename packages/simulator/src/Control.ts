@@ -93,7 +93,7 @@ export const control = (
     const index = catalogue.indexOf(product)
     return index === undefined || !catalogue.isThere(index)
       ? { status: 404, body: { error: `there is no product ${product}` } }
-      : ok(resultOf(catalogue.seed, catalogue.size(), catalogue.factsOf(index)))
+      : ok(resultOf(catalogue.seed, catalogue.products, catalogue.factsOf(index)))
   }
   try {
     switch (route) {

@@ -199,10 +199,10 @@ const sparseResult = (facts: Facts, c: Choices, replacement: string | null): Rec
   meta: signedMeta(facts)
 })
 
-/** The `result` object of a product, with a fresh signature. About one in twelve is sparse. */
-export const resultOf = (seed: number, size: number, facts: Facts): Record<string, unknown> => {
+/** The `result` object of a product of a catalogue that began with so many, with a fresh signature. About one in twelve is sparse. */
+export const resultOf = (seed: number, products: number, facts: Facts): Record<string, unknown> => {
   const c = choices(seed, facts.index)
-  const replacement = facts.status === "replaced" ? idOf(seed, (facts.index + 1 + c.below(150, 50)) % size) : null
+  const replacement = facts.status === "replaced" ? idOf(seed, (facts.index + 1 + c.below(150, 50)) % products) : null
   return c.oneIn(151, 12) ? sparseResult(facts, c, replacement) : fullResult(facts, c, replacement)
 }
 
@@ -221,5 +221,5 @@ const textOf = (result: Record<string, unknown>, product: number): string => {
 }
 
 /** The line of a product at a place in an answer, with its newline. */
-export const lineOf = (seed: number, size: number, facts: Facts, index: number, total: number): string =>
-  `{"meta":{"total":${total},"index":${index}},"result":${textOf(resultOf(seed, size, facts), facts.index)}}\n`
+export const lineOf = (seed: number, products: number, facts: Facts, index: number, total: number): string =>
+  `{"meta":{"total":${total},"index":${index}},"result":${textOf(resultOf(seed, products, facts), facts.index)}}\n`

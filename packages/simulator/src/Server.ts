@@ -152,7 +152,7 @@ export const makeServer = (options: Options): Server => {
     }
     const found = selectIndexes(catalogue, filter, sorting, inclusive)
     const results = Array.from(found.slice(offset, offset + pageSize), (index) =>
-      resultOf(catalogue.seed, catalogue.size(), catalogue.factsOf(index))
+      resultOf(catalogue.seed, catalogue.products, catalogue.factsOf(index))
     )
     send(response, 200, { meta: { total: found.length, page: { no: pageNo, offset, size: pageSize } }, results })
   }

@@ -29,7 +29,7 @@ const sorted = (catalogue: Catalogue, found: Uint32Array, { by, descending }: Or
   } else if (by !== "createdAt") {
     const keyOf = (index: number): string => {
       const facts = catalogue.factsOf(index)
-      return by === "id" ? facts.id : nameOf(resultOf(catalogue.seed, catalogue.size(), facts))
+      return by === "id" ? facts.id : nameOf(resultOf(catalogue.seed, catalogue.products, facts))
     }
     const keys = new Map(Array.from(found, (index) => [index, keyOf(index)]))
     found.sort((a, b) => ((keys.get(a) as string) < (keys.get(b) as string) ? -1 : 1))
@@ -48,7 +48,7 @@ export const catalogueSource = (catalogue: Catalogue, inclusive: boolean): Sourc
     function* lines() {
       for (let i = 0; i < total; i++) {
         const facts = catalogue.factsOf(found[i] as number)
-        yield lineOf(catalogue.seed, catalogue.size(), facts, i, total)
+        yield lineOf(catalogue.seed, catalogue.products, facts, i, total)
       }
     }
     return Promise.resolve({ total, lines })

@@ -1,0 +1,226 @@
+import { spawn } from "node:child_process"
+import { join } from "node:path"
+import { assert, layer } from "@effect/vitest"
+import { createClient } from "@medipim/http-api/Client"
+import { Effect, Schema } from "effect"
+import { root } from "../src/Workspace.ts"
+import { adminKey, TestStack } from "./TestStack.ts"
+
+const services = ["FETCHER_URL", "MAINTAINER_URL", "ORCHESTRATOR_URL"] as const
+const open = new Set(["GET /healthz", "GET /readyz"])
+
+interface Answer {
+  readonly status: number
+  readonly body: Record<string, unknown>
+}
+
+const request = (url: string, method: string, key?: string, body?: string, headers: Record<string, string> = {}) =>
+  Effect.promise(async (): Promise<Answer> => {
+    const answer = await fetch(url, {
+      method,
+      headers: { ...headers, ...(key === undefined ? {} : { "x-admin-key": key }) },
+      ...(body === undefined ? {} : { body })
+    })
+    const text = await answer.text()
+    return { status: answer.status, body: text.startsWith("{") ? JSON.parse(text.split("\n")[0] ?? "") : { text } }
+  })
+
+const Paths = Schema.Struct({ paths: Schema.Record(Schema.String, Schema.Record(Schema.String, Schema.Unknown)) })
+
+/** Every route that the services themselves say they have. */
+const routes = Effect.gen(function* () {
+  const { addresses } = yield* TestStack
+  const found: Array<{ readonly url: string; readonly route: string; readonly method: string }> = []
+  for (const service of services) {
+    const { body } = yield* request(`${addresses[service]}/openapi.json`, "GET")
+    const { paths } = yield* Schema.decodeUnknownEffect(Paths)(body)
+    for (const [path, methods] of Object.entries(paths)) {
+      for (const method of Object.keys(methods).map((name) => name.toUpperCase())) {
+        const url = `${addresses[service]}${path.replace(/\{\w+\}/g, "20200101T000000Z-00000000")}`
+        found.push({ url, method, route: `${method} ${path}` })
+      }
+    }
+  }
+  return found
+})
+
+const sync = Effect.map(TestStack, ({ addresses }) => `${addresses.ORCHESTRATOR_URL}/sync`)
+
+/** The command line as a user runs it: its exit code and what it wrote. */
+const medipim = Effect.fnUntraced(function* (args: ReadonlyArray<string>, more: Record<string, string> = {}) {
+  const { addresses } = yield* TestStack
+  return yield* Effect.callback<{ readonly code: number; readonly out: string; readonly err: string }>((resume) => {
+    const child = spawn(
+      process.execPath,
+      ["--conditions=medipim-source", join(root, "packages/cli/src/main.ts"), ...args],
+      { cwd: "/", env: { PATH: process.env.PATH, ADMIN_KEY: adminKey, ...addresses, ...more } }
+    )
+    let out = ""
+    let err = ""
+    child.stdout.on("data", (piece: Buffer) => {
+      out += piece
+    })
+    child.stderr.on("data", (piece: Buffer) => {
+      err += piece
+    })
+    child.once("close", (code) => resume(Effect.succeed({ code: code ?? -1, out, err })))
+  })
+})
+
+layer(TestStack.layer(300), { excludeTestServices: true, timeout: "60 seconds" })("The contract", (it) => {
+  it.effect("guards every route but health, with the current key only", () =>
+    Effect.gen(function* () {
+      const all = yield* routes
+      assert.deepStrictEqual(
+        new Set(all.filter(({ route }) => !open.has(route)).map(({ route }) => route)),
+        new Set([
+          "GET /status",
+          "POST /run",
+          "GET /snapshots",
+          "POST /publish",
+          "GET /rejected",
+          "POST /sync",
+          "GET /runs",
+          "GET /runs/{id}",
+          "GET /runs/{id}/events",
+          "POST /runs/{id}/cancel"
+        ])
+      )
+      for (const { url, method, route } of all) {
+        for (const key of [undefined, "", "wrong", `${adminKey}x`, adminKey.slice(1)]) {
+          const { status, body } = yield* request(url, method, key)
+          if (open.has(route)) assert.strictEqual(status, 200, route)
+          else assert.deepStrictEqual([status, body._tag], [401, "Unauthorized"], `${route} with ${key}`)
+        }
+      }
+    })
+  )
+
+  it.effect("answers health and documents without a key, on IPv6 and IPv4", () =>
+    Effect.gen(function* () {
+      const { addresses } = yield* TestStack
+      for (const service of services) {
+        const { port } = new URL(addresses[service] ?? "")
+        for (const host of ["[::1]", "127.0.0.1", "localhost"]) {
+          const { status, body } = yield* request(`http://${host}:${port}/healthz`, "GET")
+          assert.deepStrictEqual([status, body], [200, { status: "ok" }])
+        }
+        assert.strictEqual((yield* request(`${addresses[service]}/docs`, "GET")).status, 200)
+      }
+    })
+  )
+
+  it.effect("names every bad option at once, unknown ones too", () =>
+    Effect.gen(function* () {
+      const options = { mode: "everything", chunkSize: 5, offset: -1, limit: 0, snapshotId: "x", dryRun: "yes", zz: 1 }
+      const { status, body } = yield* request(yield* sync, "POST", adminKey, JSON.stringify(options), {
+        "content-type": "application/json"
+      })
+      assert.strictEqual(status, 400)
+      const issues = body.issues as ReadonlyArray<{ readonly path: string }>
+      assert.deepStrictEqual(issues.map(({ path }) => path).sort(), Object.keys(options).sort())
+    })
+  )
+
+  it.effect("refuses options that the mode would ignore", () =>
+    Effect.gen(function* () {
+      const options = { mode: "fetch-only", snapshotId: "20200101T000000Z-00000000", limit: 3 }
+      const { status, body } = yield* request(yield* sync, "POST", adminKey, JSON.stringify(options), {
+        "content-type": "application/json"
+      })
+      assert.strictEqual(status, 400)
+      const issues = body.issues as ReadonlyArray<{ readonly path: string }>
+      assert.deepStrictEqual(issues.map(({ path }) => path).sort(), ["limit", "snapshotId"])
+    })
+  )
+
+  it.effect("refuses malformed JSON and too large bodies, and answers 400 or 413", () =>
+    Effect.gen(function* () {
+      const json = { "content-type": "application/json" }
+      const broken = yield* request(yield* sync, "POST", adminKey, '{"mode":', json)
+      assert.deepStrictEqual([broken.status, broken.body._tag], [400, "InvalidRequest"])
+      const large = yield* request(yield* sync, "POST", adminKey, `{"mode":"${"x".repeat(100_000)}"}`, json)
+      assert.include([400, 413], large.status)
+    })
+  )
+
+  it.effect("starts a sync without body and content type, and shows its progress", () =>
+    Effect.gen(function* () {
+      const { addresses } = yield* TestStack
+      const { status, body } = yield* request(yield* sync, "POST", adminKey)
+      assert.deepInclude({ status, of: body.status }, { status: 202, of: "running" })
+      const shown = yield* request(`${addresses.ORCHESTRATOR_URL}/status`, "GET", adminKey)
+      assert.isObject(shown.body.progress)
+      yield* Effect.promise(async () => {
+        await using client = createClient({ baseUrl: addresses.ORCHESTRATOR_URL ?? "", adminKey })
+        const ended = await client.waitFor(body.runId as string)
+        assert.strictEqual(ended.status, "succeeded")
+      })
+    })
+  )
+
+  it.effect("gives scripts a client of promises with typed errors", () =>
+    Effect.gen(function* () {
+      const { addresses } = yield* TestStack
+      yield* Effect.promise(async () => {
+        await using client = createClient({ baseUrl: addresses.ORCHESTRATOR_URL ?? "", adminKey })
+        const { runId } = await client.sync({ forceRefresh: true })
+        const second = await client.sync().catch((error: unknown) => error)
+        assert.deepInclude(second as object, { _tag: "SyncRunning", runId })
+        let last = ""
+        for await (const event of client.events(runId)) last = event._tag
+        assert.strictEqual(last, "Finished")
+        assert.strictEqual((await client.run(runId)).status, "succeeded")
+        assert.strictEqual((await client.runs({ limit: 1 }))[0]?.runId, runId)
+        assert.isFalse((await client.status()).isRunning)
+        const missing = await client.run("20200101T000000Z-00000000").catch((error: unknown) => error)
+        assert.deepInclude(missing as object, { _tag: "RunNotFound" })
+        await using stranger = createClient({ baseUrl: addresses.ORCHESTRATOR_URL ?? "", adminKey: "wrong" })
+        const refused = await stranger.status().catch((error: unknown) => error)
+        assert.deepInclude(refused as object, { _tag: "Unauthorized" })
+      })
+    })
+  )
+
+  it.effect(
+    "has a command line whose exit codes and JSON scripts can trust",
+    () =>
+      Effect.gen(function* () {
+        const { control } = yield* TestStack
+        yield* control("POST /control/changes", { update: 3 })
+        const done = yield* medipim(["sync", "--json"])
+        assert.strictEqual(done.code, 0, done.err)
+        assert.deepInclude(JSON.parse(done.out), { status: "succeeded", published: true })
+        assert.match(done.err, /^fetching \d+ %: /)
+
+        const status = yield* medipim(["status", "--json"])
+        assert.deepInclude(JSON.parse(status.out), { isRunning: false, stale: false })
+        assert.match((yield* medipim(["runs"])).out, /succeeded {2}full/)
+        assert.match((yield* medipim(["rejected"])).out, /^0 rejected lines/)
+
+        yield* control("POST /control/changes", { remove: 100 })
+        const braked = yield* medipim(["sync"])
+        assert.strictEqual(braked.code, 1)
+        assert.match(braked.out, /would be removed/)
+        assert.strictEqual((yield* medipim(["sync", "--mode", "nope"])).code, 2)
+        assert.strictEqual((yield* medipim(["sync", "--mode", "fetch-only", "--limit", "3"])).code, 2)
+        assert.strictEqual((yield* medipim(["watch", "20200101T000000Z-00000000"])).code, 5)
+        assert.strictEqual((yield* medipim(["status"], { ADMIN_KEY: "wrong" })).code, 4)
+        assert.strictEqual((yield* medipim(["status"], { ORCHESTRATOR_URL: "http://localhost:1" })).code, 4)
+        assert.strictEqual((yield* medipim(["status"], { ADMIN_KEY: "" })).code, 2)
+
+        yield* control("POST /control/faults", { fault: "stall" })
+        const detached = yield* medipim(["sync", "--detach", "--force-refresh"])
+        assert.strictEqual(detached.code, 0)
+        const second = yield* medipim(["sync"])
+        assert.strictEqual(second.code, 3)
+        assert.include(second.err, detached.out.trim())
+        assert.strictEqual((yield* medipim(["cancel"])).code, 0)
+        const watched = yield* medipim(["watch", "--json"])
+        assert.strictEqual(watched.code, 1)
+        assert.deepInclude(JSON.parse(watched.out), { runId: detached.out.trim(), status: "cancelled" })
+        for (const { out, err } of [done, braked, second, watched]) assert.notInclude(out + err, adminKey)
+      }),
+    60_000
+  )
+})

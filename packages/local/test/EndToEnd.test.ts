@@ -1,0 +1,286 @@
+import { readdirSync } from "node:fs"
+import { join } from "node:path"
+import { assert, layer } from "@effect/vitest"
+import { FetcherClient, MaintainerClient, OrchestratorClient } from "@medipim/http-api/Clients"
+import { Effect } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { parse, rowOf } from "./Oracle.ts"
+import { ended, sync, TestStack } from "./TestStack.ts"
+
+const products = 5000
+
+/** The catalogue as the source says it now, without what it signs anew on every answer. */
+const source = Effect.flatMap(TestStack, ({ addresses }) =>
+  Effect.promise(async () => {
+    const answer = await fetch(`${addresses.SIMULATOR_URL}/v4/products/stream`, {
+      method: "POST",
+      headers: { authorization: `Basic ${btoa("1:simulator-secret-of-no-value")}` },
+      body: JSON.stringify({ filter: { status: ["active", "inactive", "replaced"] }, sorting: { createdAt: "ASC" } })
+    })
+    const lines = (await answer.text()).split("\n").filter((line) => line !== "")
+    return lines.map((line) => parse(line).result as Record<string, unknown>)
+  })
+)
+
+type Row = Record<string, unknown> & { readonly id: string; readonly xmin: string; readonly removed_at: Date | null }
+const rows = Effect.flatMap(SqlClient, (sql) => sql<Row>`SELECT xmin::text, * FROM public.products ORDER BY id`)
+const xmins = Effect.map(rows, (all) => new Map(all.map(({ id, xmin }) => [id, xmin])))
+const touchedSince = (before: ReadonlyMap<string, string>) =>
+  Effect.map(rows, (all) => all.filter(({ id, xmin }) => before.get(id) !== xmin).map(({ id }) => id))
+const changesOf = (runId: string) =>
+  Effect.flatMap(
+    SqlClient,
+    (sql) => sql<{ readonly id: string; readonly change: string; readonly keys: ReadonlyArray<string> | null }>`
+      SELECT product_id AS id, change, changed_keys AS keys FROM medipim.product_changes
+      WHERE run_id = ${runId} ORDER BY product_id`
+  )
+
+const plain = (row: Row, columns: ReadonlyArray<string>) =>
+  Object.fromEntries(
+    columns.map((column) => [column, row[column] instanceof Date ? row[column].toISOString() : row[column]])
+  )
+
+const idsOf = (answer: Record<string, unknown>, key: string) => [...(answer[key] as ReadonlyArray<string>)].sort()
+
+layer(TestStack.layer(products), { excludeTestServices: true, timeout: "120 seconds" })("The whole system", (it) => {
+  it.effect("brings every product into the table, field by field as the source has it", () =>
+    Effect.gen(function* () {
+      const run = yield* sync()
+      assert.deepInclude(run, { status: "succeeded", published: true, mode: "full" })
+      assert.deepInclude(run.progress, {
+        recordsFetched: products,
+        totalRecords: products,
+        inserted: products,
+        rejected: 0,
+        percent: 100
+      })
+      const stored = new Map((yield* rows).map((row) => [row.id, row]))
+      const all = yield* source
+      assert.strictEqual(all.length, products)
+      assert.strictEqual(stored.size, products)
+      for (const one of all) {
+        const expected = rowOf(one)
+        const row = stored.get(String(one.id))
+        assert.isDefined(row)
+        if (row !== undefined) assert.deepStrictEqual(plain(row, Object.keys(expected)), expected)
+      }
+    })
+  )
+
+  it.effect("keeps the whole source in raw, but for the signed address", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient
+      const stored = yield* sql<{ readonly id: string; readonly raw: string }>`
+        SELECT id, raw::text AS raw FROM public.products ORDER BY id LIMIT 500`
+      const all = new Map((yield* source).map((one) => [one.id, one]))
+      for (const { id, raw } of stored) {
+        const { meta, ...rest } = all.get(id) as Record<string, unknown>
+        const { embedUrl: _signed, ...kept } = meta as Record<string, unknown>
+        assert.deepStrictEqual(parse(raw), { ...rest, meta: kept })
+      }
+    })
+  )
+
+  it.effect("counts what the simulator counts", () =>
+    Effect.gen(function* () {
+      const { control } = yield* TestStack
+      const { byStatus } = yield* control("GET /control/catalogue")
+      const sql = yield* SqlClient
+      const counted = yield* sql<{ readonly status: string; readonly n: number }>`
+        SELECT status, count(*)::int AS n FROM public.products GROUP BY status`
+      const expected = Object.entries(byStatus as Record<string, number>).filter(([, n]) => n > 0)
+      assert.deepStrictEqual(new Map(counted.map(({ status, n }) => [status, n])), new Map(expected))
+    })
+  )
+
+  it.effect("writes no row when nothing changed", () =>
+    Effect.gen(function* () {
+      const before = yield* xmins
+      const run = yield* sync()
+      assert.deepInclude(run.progress, { unchanged: products, inserted: 0, updated: 0, removed: 0 })
+      assert.deepStrictEqual(yield* touchedSince(before), [])
+    })
+  )
+
+  it.effect("changes exactly the rows that changed, and history says how", () =>
+    Effect.gen(function* () {
+      const { control } = yield* TestStack
+      const before = yield* xmins
+      const done = yield* control("POST /control/changes", {
+        update: 50,
+        remove: 7,
+        deactivate: 20,
+        deselect: 3,
+        add: 4
+      })
+      const gone = [...idsOf(done, "removed"), ...idsOf(done, "deselected")].sort()
+      const changed = [...idsOf(done, "updated"), ...idsOf(done, "deactivated")].sort()
+      const run = yield* sync({ chunkSize: 700 })
+      assert.deepInclude(run.progress, { updated: 70, removed: 10, inserted: 4, chunksTotal: 8, chunksProcessed: 8 })
+      assert.deepStrictEqual(yield* touchedSince(before), [...gone, ...changed, ...idsOf(done, "added")].sort())
+      const history = yield* changesOf(run.runId)
+      const of = (change: string) => history.filter((one) => one.change === change).map(({ id }) => id)
+      assert.deepStrictEqual(of("removed"), gone)
+      assert.deepStrictEqual(of("updated"), changed)
+      assert.deepStrictEqual(of("inserted"), idsOf(done, "added"))
+      const deactivated = new Set(idsOf(done, "deactivated"))
+      for (const { keys } of history.filter(({ id }) => deactivated.has(id))) {
+        assert.deepStrictEqual(keys, ["meta", "status"])
+      }
+      assert.deepStrictEqual(
+        (yield* rows).filter(({ removed_at }) => removed_at !== null).map(({ id }) => id),
+        gone
+      )
+    })
+  )
+
+  it.effect("promises in a dry run what the next publish does, and writes nothing", () =>
+    Effect.gen(function* () {
+      const { control } = yield* TestStack
+      yield* control("POST /control/changes", { update: 11, remove: 2, add: 1 })
+      const before = yield* xmins
+      const dry = yield* sync({ dryRun: true })
+      assert.deepInclude(dry, { status: "succeeded", published: false })
+      assert.deepStrictEqual(yield* touchedSince(before), [])
+      assert.deepStrictEqual(yield* changesOf(dry.runId), [])
+      const real = yield* sync()
+      const { inserted, updated, removed, restored, unchanged, stale } = real.progress
+      assert.deepInclude(dry.progress, { inserted, updated, removed, restored, unchanged, stale })
+      assert.deepInclude(real.progress, { inserted: 1, updated: 11, removed: 2 })
+      // The snapshot of the dry run was fresh and unpublished: it was used again.
+      assert.strictEqual(real.snapshotId, dry.snapshotId)
+    })
+  )
+
+  it.effect("fetches alone without writing a row, and maintains a range alone without removing one", () =>
+    Effect.gen(function* () {
+      const { control } = yield* TestStack
+      yield* control("POST /control/changes", { touch: true, remove: 5 })
+      const before = yield* xmins
+      const fetched = yield* sync({ mode: "fetch-only" })
+      assert.deepInclude(fetched, { status: "succeeded", published: false })
+      assert.deepStrictEqual(yield* touchedSince(before), [])
+      const range = yield* sync({ mode: "maintain-only", offset: 1000, limit: 250, chunkSize: 100 })
+      assert.deepInclude(range.progress, { totalRecords: 250, updated: 250, removed: 0, chunksTotal: 3 })
+      assert.strictEqual(range.snapshotId, fetched.snapshotId)
+      assert.strictEqual((yield* touchedSince(before)).length, 250)
+      assert.match(range.progress.errors.join(), /only a part of the snapshot/)
+    })
+  )
+
+  it.effect(
+    "publishes nothing of a broken download, and says why",
+    () =>
+      Effect.gen(function* () {
+        const { control, snapshotDir } = yield* TestStack
+        const before = yield* xmins
+        const snapshots = () => readdirSync(join(snapshotDir, "snapshots")).length
+        const known = snapshots()
+        const faults = {
+          "cut-between-lines": /cut.*2499 of/,
+          "cut-mid-line": /cut/,
+          gap: /gap/,
+          "wrong-total": /cut|total/,
+          "error-line": /source-error/
+        }
+        for (const [fault, reason] of Object.entries(faults)) {
+          yield* control("POST /control/faults", { fault, at: 2499, times: 3 })
+          const run = yield* sync({ forceRefresh: true })
+          assert.deepInclude(run, { status: "failed", published: false })
+          assert.strictEqual(run.failure?.code, "StreamBroken")
+          assert.match(run.failure?.message ?? "", reason)
+          assert.deepStrictEqual(yield* touchedSince(before), [])
+          assert.strictEqual(snapshots(), known, `no trace of the download that ended by ${fault}`)
+        }
+      }),
+    90_000
+  )
+
+  it.effect("never takes an empty answer for an empty catalogue", () =>
+    Effect.gen(function* () {
+      const { control } = yield* TestStack
+      const before = yield* xmins
+      yield* control("POST /control/faults", { fault: "empty" })
+      const run = yield* sync({ forceRefresh: true })
+      assert.deepInclude(run, { status: "failed", published: false })
+      assert.strictEqual(run.failure?.code, "EmptyCatalogue")
+      assert.deepStrictEqual(yield* touchedSince(before), [])
+    })
+  )
+
+  it.effect("recovers within the run from one broken download", () =>
+    Effect.gen(function* () {
+      const { control } = yield* TestStack
+      yield* control("POST /control/faults", { fault: "reset", at: 3000 })
+      const run = yield* sync({ forceRefresh: true })
+      assert.deepInclude(run, { status: "succeeded", published: true })
+    })
+  )
+
+  it.effect("quarantines lines that it cannot decode and lists them", () =>
+    Effect.gen(function* () {
+      const { control } = yield* TestStack
+      yield* control("POST /control/faults", { fault: "undecodable", at: 1234 })
+      const run = yield* sync({ forceRefresh: true })
+      assert.deepInclude(run.progress, { rejected: 1, removed: 0 })
+      const client = yield* MaintainerClient
+      const { total, records } = yield* client.rejected({ query: { runId: run.runId } })
+      assert.strictEqual(total, 1)
+      assert.deepStrictEqual([records[0]?.record, records[0]?.snapshotId], [1234, run.snapshotId])
+      assert.match(records[0]?.reason ?? "", /publicPrice/)
+      assert.strictEqual((yield* client.rejected({ query: { reason: "no such reason" } })).total, 0)
+    })
+  )
+
+  it.effect("lets one sync run at a time, and stops the one that is cancelled", () =>
+    Effect.gen(function* () {
+      const { control } = yield* TestStack
+      const client = yield* OrchestratorClient
+      const fetcher = yield* FetcherClient
+      const before = yield* xmins
+      yield* control("POST /control/faults", { fault: "stall", at: 100 })
+      const { runId } = yield* client.sync({ payload: { forceRefresh: true } })
+      const others = yield* Effect.forEach(
+        Array.from({ length: 10 }),
+        () => Effect.flip(client.sync({ payload: undefined })),
+        { concurrency: 10 }
+      )
+      for (const other of others) {
+        assert.strictEqual(other._tag, "SyncRunning")
+        if (other._tag === "SyncRunning") assert.strictEqual(other.runId, runId)
+      }
+      yield* Effect.sleep("1 second")
+      assert.isTrue((yield* fetcher.status()).isRunning)
+      const cancelledAt = Date.now()
+      yield* client.cancel({ params: { id: runId } })
+      const run = yield* ended(runId)
+      assert.deepInclude(run, { status: "cancelled", published: false })
+      while ((yield* fetcher.status()).isRunning) yield* Effect.sleep("50 millis")
+      assert.isBelow(Date.now() - cancelledAt, 3000)
+      assert.deepStrictEqual(yield* touchedSince(before), [])
+      assert.strictEqual((yield* sync()).status, "succeeded")
+    })
+  )
+
+  it.effect("brakes before a suspicious removal, and obeys force", () =>
+    Effect.gen(function* () {
+      const { control } = yield* TestStack
+      yield* control("POST /control/changes", { remove: 400 })
+      const refused = yield* sync()
+      assert.deepInclude(refused, { status: "failed", published: false })
+      assert.strictEqual(refused.failure?.code, "PublishRefused")
+      assert.match(refused.failure?.message ?? "", /400 of \d+ products would be removed.*force/)
+      assert.strictEqual((yield* sync({ force: true })).progress.removed, 400)
+    })
+  )
+
+  it.effect("answers 404 for a run that is not there", () =>
+    Effect.gen(function* () {
+      const client = yield* OrchestratorClient
+      const params = { id: "20200101T000000Z-00000000" }
+      assert.strictEqual((yield* Effect.flip(client.run({ params })))._tag, "RunNotFound")
+      assert.strictEqual((yield* Effect.flip(client.cancel({ params })))._tag, "RunNotFound")
+      assert.strictEqual((yield* Effect.flip(client.events({ params })))._tag, "RunNotFound")
+    })
+  )
+})

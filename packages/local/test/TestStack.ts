@@ -1,0 +1,103 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import type { Run } from "@medipim/domain/Run"
+import type { SyncOptions } from "@medipim/domain/SyncOptions"
+import { FetcherClient, MaintainerClient, OrchestratorClient } from "@medipim/http-api/Clients"
+import * as Postgres from "@medipim/platform/Postgres"
+import { Context, Effect, Layer, Redacted, Schedule } from "effect"
+import { freePort } from "../src/EmbeddedPostgres.ts"
+import type { Ports } from "../src/Ports.ts"
+import { startPrograms } from "../src/Stack.ts"
+import { TestDatabase } from "../src/TestDatabase.ts"
+
+export const adminKey = "test-key-of-forty-characters-0123456789ab"
+
+const freePorts = Effect.promise(async (): Promise<Ports> => {
+  const port = async (variable: string) => ({ variable, port: await freePort() })
+  return {
+    fetcher: await port("FETCHER_PORT"),
+    maintainer: await port("MAINTAINER_PORT"),
+    orchestrator: await port("ORCHESTRATOR_PORT"),
+    simulator: await port("SIMULATOR_PORT"),
+    postgres: await port("POSTGRES_PORT"),
+    metrics: await port("METRICS_PORT")
+  }
+})
+
+const temporary = Effect.acquireRelease(
+  Effect.sync(() => {
+    const dir = mkdtempSync(join(tmpdir(), "medipim-stack-"))
+    chmodSync(dir, 0o755)
+    mkdirSync(join(dir, "logs"))
+    return dir
+  }),
+  (dir) => Effect.sync(() => rmSync(dir, { recursive: true, force: true }))
+)
+
+/** The whole system as real processes on a database of its own, and ways to reach it. */
+export class TestStack extends Context.Service<
+  TestStack,
+  {
+    readonly addresses: Readonly<Record<string, string>>
+    readonly snapshotDir: string
+    readonly databaseUrl: string
+    /** A control route of the simulator. */
+    readonly control: (route: string, body?: unknown) => Effect.Effect<Record<string, unknown>>
+  }
+>()("local/test/TestStack") {
+  static readonly layer = (products: number) =>
+    Layer.unwrap(
+      Effect.gen(function* () {
+        const { url } = yield* TestDatabase
+        const databaseUrl = Redacted.value(url)
+        const dir = yield* temporary
+        const on = yield* freePorts
+        const snapshotDir = join(dir, "snapshots")
+        const { addresses } = yield* startPrograms({
+          on,
+          products,
+          databaseUrl,
+          adminKey,
+          snapshotDir,
+          logDir: join(dir, "logs")
+        })
+        const key = Redacted.make(adminKey)
+        const control = (route: string, body?: unknown) =>
+          Effect.promise(async () => {
+            const [method, path] = route.split(" ")
+            const answer = await fetch(`${addresses.SIMULATOR_URL}${path}`, {
+              method: method ?? "GET",
+              ...(body === undefined ? {} : { body: JSON.stringify(body) })
+            })
+            return (await answer.json()) as Record<string, unknown>
+          })
+        return Layer.mergeAll(
+          Layer.succeed(TestStack, { addresses, snapshotDir, databaseUrl, control }),
+          OrchestratorClient.layer({ baseUrl: addresses.ORCHESTRATOR_URL, adminKey: key }),
+          FetcherClient.layer({ baseUrl: addresses.FETCHER_URL, adminKey: key }),
+          MaintainerClient.layer({ baseUrl: addresses.MAINTAINER_URL, adminKey: key }),
+          Postgres.layer({ databaseUrl: url, databaseConnections: 2 }, "test")
+        )
+      })
+    ).pipe(Layer.provide([TestDatabase.layer, NodeHttpClient.layerUndici]))
+}
+
+/** The run once it has ended. */
+export const ended = Effect.fnUntraced(function* (runId: string) {
+  const client = yield* OrchestratorClient
+  return yield* client.run({ params: { id: runId } }).pipe(
+    Effect.flatMap((run) => (run.status === "running" ? Effect.fail("running" as const) : Effect.succeed(run))),
+    Effect.retry({ schedule: Schedule.spaced("100 millis"), while: (error) => error === "running" })
+  )
+})
+
+/** A whole sync with these options. */
+export const sync = Effect.fnUntraced(function* (
+  payload: SyncOptions = {}
+): Effect.fn.Return<Run, unknown, OrchestratorClient> {
+  const client = yield* OrchestratorClient
+  const { runId } = yield* client.sync({ payload })
+  return yield* ended(runId)
+})
