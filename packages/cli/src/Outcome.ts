@@ -26,6 +26,8 @@ interface ClientError {
 const codeOf: Readonly<Record<string, number>> = {
   SyncRunning: exitCodes.alreadyRunning,
   InvalidRequest: exitCodes.usage,
+  // The client checks options by the schema of the service, before it asks.
+  SchemaError: exitCodes.usage,
   RunNotFound: exitCodes.notFound,
   Unauthorized: exitCodes.unreachable,
   Unavailable: exitCodes.unreachable,

@@ -12,7 +12,8 @@ interface Cancellable {
 /**
  * The orchestrator for scripts that do not know Effect. Every function rejects with the typed errors of the API
  * (`SyncRunning`, `RunNotFound`, `InvalidRequest`, `Unauthorized`, `Unavailable`: look at `_tag`), or with
- * `HttpClientError` when nothing answers. Call `close` at the end: until then connections are kept open.
+ * `HttpClientError` when nothing answers; options that cannot be right reject with `SchemaError` before anything is sent.
+ * Call `close` at the end: until then connections are kept open.
  */
 export interface Client extends AsyncDisposable {
   /** Starts a sync. Rejects with `SyncRunning` and the id of the other one while one runs. */
