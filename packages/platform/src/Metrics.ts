@@ -15,7 +15,10 @@ const sampling = Layer.effectDiscard(
   sample.pipe(Effect.andThen(Effect.sleep("5 seconds")), Effect.forever, Effect.forkScoped)
 )
 
-/** `GET /metrics` for Prometheus on a port of its own, so that it is never reachable where the API is. */
+/**
+ * `GET /metrics` for Prometheus on a port of its own, so that it is never reachable where the API is. A service works
+ * without it: when the port is taken, as by a second service on one machine, it says so and goes on.
+ */
 export const layer = (port: number) =>
   HttpRouter.serve(PrometheusMetrics.layerHttp({ path: "/metrics" }), {
     disableLogger: true,
@@ -23,5 +26,8 @@ export const layer = (port: number) =>
   }).pipe(
     Layer.provide(NodeHttpServer.layer(() => createServer(), { port, host: "::" })),
     Layer.provide(Layer.fresh(HttpRouter.layer)),
+    Layer.catch((error) =>
+      Layer.effectDiscard(Effect.logWarning(`No metrics on port ${port} (METRICS_PORT): ${String(error.cause)}`))
+    ),
     Layer.merge(sampling)
   )

@@ -8,15 +8,19 @@ interface StartError {
   readonly cause?: unknown
 }
 
-const reasonOf = ({ message, cause }: StartError): string =>
-  cause instanceof Error && !message.includes(cause.message) ? `${message} ${cause.message}`.trim() : message
+const reasonOf = (name: string, { message, cause }: StartError): string => {
+  if (!(cause instanceof Error)) return message
+  return (cause as NodeJS.ErrnoException).code === "EADDRINUSE"
+    ? `another program holds its port. Stop it, or move ours with ${name.toUpperCase()}_PORT. (${cause.message})`
+    : `${message} ${cause.message}`.trim()
+}
 
 /** What kept the service from starting is told in plain words; only a defect shows where it happened. */
 const report = (name: string, cause: Cause.Cause<StartError>): Effect.Effect<void> =>
   Cause.hasInterruptsOnly(cause)
     ? Effect.logInfo(`medipim ${name} stopped`)
     : Option.match(Cause.findErrorOption(cause), {
-        onSome: (error) => Effect.logFatal(`medipim ${name} ended: ${reasonOf(error)}`),
+        onSome: (error) => Effect.logFatal(`medipim ${name} ended: ${reasonOf(name, error)}`),
         onNone: () => Effect.logFatal(`medipim ${name} stopped by a defect`, cause)
       })
 

@@ -1,0 +1,137 @@
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { assert, describe, layer } from "@effect/vitest"
+import { SnapshotStore } from "@medipim/domain/SnapshotStore"
+import { Effect, Fiber, Layer, Redacted, Stream } from "effect"
+import * as FolderStore from "../src/FolderStore.ts"
+import * as SupabaseStore from "../src/SupabaseStore.ts"
+import { storeConformance } from "./StoreConformance.ts"
+import { SupabaseStandIn } from "./SupabaseStandIn.ts"
+
+const folder = Layer.unwrap(
+  Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "medipim-store-"))),
+    (dir) => Effect.sync(() => rmSync(dir, { recursive: true, force: true }))
+  ).pipe(Effect.map((dir) => FolderStore.layer(join(dir, "deeper", "snapshots"))))
+)
+
+const supabase = (key?: string) =>
+  Layer.unwrap(
+    Effect.map(SupabaseStandIn, (standIn) =>
+      SupabaseStore.layer({
+        url: standIn.url,
+        serviceRoleKey: Redacted.make(key ?? standIn.key),
+        bucket: "medipim-raw"
+      })
+    )
+  ).pipe(Layer.provideMerge(SupabaseStandIn.layer))
+
+const text = (key: string) =>
+  Effect.flatMap(SnapshotStore, (store) =>
+    Effect.map(Stream.runCollect(store.get(key)), (pieces) => Buffer.concat([...pieces]).toString())
+  )
+
+describe("stores", () => {
+  storeConformance("a folder", folder)
+  storeConformance("Supabase Storage", supabase())
+})
+
+layer(supabase(), { excludeTestServices: true })("Supabase Storage on a bad day", (it) => {
+  it.effect("passes through faults that pass", () =>
+    Effect.gen(function* () {
+      const store = yield* SnapshotStore
+      const { trouble } = yield* SupabaseStandIn
+      yield* store.check
+      trouble("unavailable", "html", "slow-down")
+      yield* store.put("a/b", Buffer.from("hello"), "text/plain")
+      trouble("unavailable", "slow-down")
+      assert.strictEqual(yield* text("a/b"), "hello")
+      trouble("html")
+      assert.deepStrictEqual(yield* store.list("a/"), [{ key: "a/b", size: 5 }])
+    })
+  )
+
+  it.effect("repeats a write whose answer was lost", () =>
+    Effect.gen(function* () {
+      const store = yield* SnapshotStore
+      const { trouble, seen } = yield* SupabaseStandIn
+      trouble("answer-lost")
+      const before = seen().length
+      yield* store.put("lost/answer", Buffer.from("once"), "text/plain")
+      assert.strictEqual(seen().length - before, 2)
+      assert.strictEqual(yield* text("lost/answer"), "once")
+    })
+  )
+
+  it.effect("fails a read that ends early: it never looks like the end", () =>
+    Effect.gen(function* () {
+      const { trouble } = yield* SupabaseStandIn
+      trouble("cut-body")
+      const error = yield* Effect.flip(text("a/b"))
+      assert.deepInclude(error, { _tag: "StoreError", fault: "unavailable", retryable: true })
+    })
+  )
+
+  it.effect("asks once for what will not change: too large, missing bucket", () =>
+    Effect.gen(function* () {
+      const store = yield* SnapshotStore
+      const { seen, dropBucket } = yield* SupabaseStandIn
+      let before = seen().length
+      const large = yield* Effect.flip(store.put("a/large", Buffer.alloc(11 * 1024 * 1024), "text/plain"))
+      assert.deepInclude(large, { fault: "too-large", retryable: false })
+      assert.strictEqual(seen().length - before, 1)
+      dropBucket()
+      before = seen().length
+      assert.strictEqual((yield* Effect.flip(text("a/b"))).fault, "bucket-missing")
+      assert.strictEqual(seen().length - before, 1)
+      yield* store.check
+      yield* store.put("a/b", Buffer.from("back"), "text/plain")
+    })
+  )
+
+  it.effect("stops at once when it is interrupted in a request that hangs", () =>
+    Effect.gen(function* () {
+      const { trouble } = yield* SupabaseStandIn
+      trouble("hang")
+      const fiber = yield* Effect.forkChild(text("a/b"))
+      yield* Effect.sleep("100 millis")
+      const started = performance.now()
+      yield* Fiber.interrupt(fiber)
+      assert.isBelow(performance.now() - started, 1000)
+    })
+  )
+})
+
+layer(supabase("sb_secret_wrong-key-0123456789"), { excludeTestServices: true })("A wrong key", (it) => {
+  it.effect("is told as denied, and never shown", () =>
+    Effect.gen(function* () {
+      const store = yield* SnapshotStore
+      const put = store.put("a/b", Buffer.from("1"), "text/plain")
+      for (const attempt of [store.check, put, Effect.asVoid(text("a/b"))]) {
+        const error = yield* Effect.flip(attempt)
+        assert.strictEqual(error.fault, "denied")
+        assert.notInclude(JSON.stringify(error) + error.message, "wrong-key")
+      }
+    })
+  )
+})
+
+layer(folder, { excludeTestServices: true })("A folder", (it) => {
+  it.effect("leaves no half-written file behind and says what it may not do", () =>
+    Effect.gen(function* () {
+      const dir = mkdtempSync(join(tmpdir(), "medipim-folder-"))
+      const store = yield* SnapshotStore.pipe(Effect.provide(FolderStore.layer(dir)))
+      yield* store.put("s/x", Buffer.from("1"), "text/plain")
+      assert.deepStrictEqual(readdirSync(join(dir, "s")), ["x"])
+      yield* store.remove(["s/x"])
+      assert.isFalse(existsSync(join(dir, "s")), "an empty folder goes with its last object")
+      if (process.getuid?.() !== 0) {
+        chmodSync(dir, 0o500)
+        assert.strictEqual((yield* Effect.flip(store.put("s/y", Buffer.from("1"), "text/plain"))).fault, "denied")
+        chmodSync(dir, 0o700)
+      }
+      rmSync(dir, { recursive: true, force: true })
+    })
+  )
+})
