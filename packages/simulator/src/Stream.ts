@@ -1,4 +1,3 @@
-import { once } from "node:events"
 import type { ServerResponse } from "node:http"
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Fault } from "./Faults.ts"
@@ -38,7 +37,13 @@ const endsAfter = new Set<string>(["cut-mid-line", "cut-between-lines", "error-l
 const send = async (response: ServerResponse, text: string): Promise<boolean> => {
   if (response.destroyed) return false
   if (!response.write(text)) {
-    await Promise.race([once(response, "drain"), once(response, "close")])
+    await new Promise<void>((resolve) => {
+      const go = () => {
+        response.off("drain", go).off("close", go)
+        resolve()
+      }
+      response.on("drain", go).on("close", go)
+    })
   }
   return !response.destroyed
 }
