@@ -19,7 +19,8 @@ import { Snapshots } from "../src/Snapshots.ts"
 const products = 2000
 const keySecret = Redacted.make("a-secret-for-tests-only")
 /** Silence after which a stream counts as stalled, in milliseconds. */
-const requestTimeout = 400
+const impatient = 400
+const patient = 20_000
 
 let serial = 0
 const nextId = () => SnapshotId.make(`20261123T020000Z-${String(++serial).padStart(8, "0")}`)
@@ -29,7 +30,7 @@ const temporary = Effect.acquireRelease(
   (dir) => Effect.sync(() => rmSync(dir, { recursive: true, force: true }))
 )
 
-const downloads = (secret = keySecret) =>
+const downloads = (requestTimeout: number, secret = keySecret) =>
   Download.layer(allStatuses).pipe(
     Layer.provideMerge(Snapshots.layer),
     Layer.provide(
@@ -66,7 +67,7 @@ const bytesOf = (key: string) =>
     Effect.map(Stream.runCollect(store.get(key)), (pieces) => Buffer.concat([...pieces]))
   )
 
-layer(downloads().pipe(Layer.provideMerge(simulated())), { excludeTestServices: true })("A download", (it) => {
+layer(downloads(impatient).pipe(Layer.provideMerge(simulated())), { excludeTestServices: true })("A download", (it) => {
   it.effect("stores parts, sidecars and last the manifest, which describes them exactly", () =>
     Effect.gen(function* () {
       const id = nextId()
@@ -160,7 +161,7 @@ layer(downloads().pipe(Layer.provideMerge(simulated())), { excludeTestServices: 
   it.effect("never shows its key", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(
-        run(nextId()).pipe(Effect.provide(downloads(Redacted.make("another-secret-of-mine"))))
+        run(nextId()).pipe(Effect.provide(downloads(patient, Redacted.make("another-secret-of-mine"))))
       )
       assert.deepInclude(error, { _tag: "MediPimError", status: 401 })
       assert.notInclude(`${error.message}${JSON.stringify(error)}`, "another-secret")
@@ -193,7 +194,7 @@ describe("A stream that stays broken", () => {
             assert.deepInclude(error, { _tag: "StreamBroken", fault: told }, fault)
             assert.deepStrictEqual(yield* keysOf(id), [], fault)
             assert.strictEqual(yield* requests, 3, fault)
-          }).pipe(Effect.provide(Layer.fresh(downloads().pipe(Layer.provideMerge(simulated()))))),
+          }).pipe(Effect.provide(downloads(patient).pipe(Layer.provideMerge(simulated())), { local: true })),
         { concurrency: broken.length }
       ),
     60_000
@@ -215,7 +216,7 @@ describe("The bytes of a snapshot", () => {
         const manifest = yield* run(nextId())
         const stored = yield* Effect.forEach(manifest.parts, ({ key }) => Effect.map(bytesOf(key), gunzipSync))
         assert.strictEqual(Buffer.concat(stored).toString(), lines)
-      }).pipe(Effect.provide(downloads().pipe(Layer.provideMerge(simulated(file)))))
+      }).pipe(Effect.provide(downloads(patient).pipe(Layer.provideMerge(simulated(file)))))
     }).pipe(Effect.scoped)
   )
 })
