@@ -1,6 +1,7 @@
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { FetcherApi } from "@medipim/http-api/FetcherApi"
 import * as ApiServer from "@medipim/platform/ApiServer"
+import { Draining } from "@medipim/platform/Draining"
 import * as Service from "@medipim/platform/Service"
 import { storeLayer } from "@medipim/platform/Snapshots"
 import { Effect, Layer } from "effect"
@@ -17,7 +18,7 @@ const Main = Layer.unwrap(
       Layer.provide(FetcherHttp.layer.pipe(Layer.provide(ApiServer.guards(config)))),
       Layer.provide([Job.layer, Download.layer(config.filter)]),
       Layer.provide([MediPimHttp.layer(config), Snapshots.layer]),
-      Layer.provide([storeLayer(config), NodeHttpClient.layerUndici])
+      Layer.provide([storeLayer(config), NodeHttpClient.layerUndici, Draining.layer])
     )
   )
 )

@@ -16,7 +16,7 @@ export interface Program {
 }
 
 /** What a program of ours may see of the environment besides its own variables. */
-const inherited = /^(PATH|HOME|TMPDIR|LANG|TZ|NODE_.*|OTEL_.*|LOG_LEVEL)$/
+const inherited = /^(PATH|HOME|TMPDIR|LANG|TZ|NODE_.*|OTEL_.*|LOG_LEVEL|MEDIPIM_LOCAL_DIR)$/
 const environment = () => Object.entries(process.env).filter(([name]) => inherited.test(name))
 
 const nodeFlags = ["--enable-source-maps", "--conditions=medipim-source"]

@@ -1,4 +1,3 @@
-import { join } from "node:path"
 import { Config, Effect, Option, Redacted } from "effect"
 import { EmbeddedPostgres } from "./EmbeddedPostgres.ts"
 import { assertFree, type Ports, ports } from "./Ports.ts"
@@ -98,4 +97,4 @@ export const startStack = Effect.fn("Stack.start")(function* (products: number) 
 })
 
 /** Where the logs of the stack are, as a person would write it. */
-export const logs = join(".local", "logs")
+export const logs = Workspace.logDir

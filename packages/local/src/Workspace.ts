@@ -11,7 +11,7 @@ import { accountOf } from "./PostgresBinaries.ts"
 export const root = fileURLToPath(new URL("../../..", import.meta.url))
 
 /** What the stack keeps between starts. Nothing outside of it is written, but see `databaseDir`. */
-const folder = join(root, ".local")
+const folder = process.env.MEDIPIM_LOCAL_DIR ?? join(root, ".local")
 export const snapshotDir = join(folder, "snapshots")
 export const logDir = join(folder, "logs")
 /** The addresses and the key of the stack that runs, for `npm run medipim`; read by nobody else. */
@@ -32,7 +32,7 @@ export const databaseDir = (): string => {
     account.uid === undefined || spawnSync("test", ["-x", folder], { ...account, cwd: "/" }).status === 0
   if (reachable) return inside
   const base = fs.existsSync("/var/tmp") ? "/var/tmp" : tmpdir()
-  const outside = join(base, `medipim-${createHash("sha256").update(root).digest("hex").slice(0, 12)}`)
+  const outside = join(base, `medipim-${createHash("sha256").update(folder).digest("hex").slice(0, 12)}`)
   fs.mkdirSync(outside, { recursive: true, mode: 0o755 })
   return join(outside, "postgres")
 }

@@ -1,5 +1,6 @@
 import { MaintainerApi } from "@medipim/http-api/MaintainerApi"
 import * as ApiServer from "@medipim/platform/ApiServer"
+import { Draining } from "@medipim/platform/Draining"
 import * as Migrations from "@medipim/platform/Migrations"
 import * as Postgres from "@medipim/platform/Postgres"
 import * as Service from "@medipim/platform/Service"
@@ -22,7 +23,7 @@ const Main = Layer.unwrap(
       Layer.provide([Jobs.layer, Stage.layer(config.batchSize), Publish.layer, Quarantine.layer]),
       Layer.provide([Staging.layer, Catalogue.layer, SnapshotReader.layer]),
       Layer.provide(Migrations.layer),
-      Layer.provide([Snapshots.storeLayer(config), Postgres.layer(config, "medipim-maintainer")])
+      Layer.provide([Snapshots.storeLayer(config), Postgres.layer(config, "medipim-maintainer"), Draining.layer])
     )
   )
 )

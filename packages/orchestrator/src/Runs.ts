@@ -1,6 +1,7 @@
 import type { Run } from "@medipim/domain/Run"
 import type { SyncOptions } from "@medipim/domain/SyncOptions"
 import { type RunEvent, RunNotFound, type SyncRunning } from "@medipim/http-api/OrchestratorApi"
+import { Draining } from "@medipim/platform/Draining"
 import { Context, Effect, Layer, Option, Schedule, Stream } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { WorkflowEngine } from "effect/workflow"
@@ -36,6 +37,7 @@ export class Runs extends Context.Service<
     Runs,
     Effect.gen(function* () {
       const records = yield* RunRecords
+      const draining = yield* Draining
       const engine = yield* WorkflowEngine.WorkflowEngine
       const inEngine = Effect.provideService(WorkflowEngine.WorkflowEngine, engine)
 
@@ -75,7 +77,9 @@ export class Runs extends Context.Service<
               return quiet < quietLooks ? [{ ...seen, quiet }, []] : [{ ...seen, quiet: 0 }, [{ _tag: "Heartbeat" }]]
             }
           ),
-          Stream.takeUntil((event) => event._tag === "Finished")
+          Stream.takeUntil((event) => event._tag === "Finished"),
+          // The follower asks again, and is answered by the process that comes next.
+          Stream.haltWhen(draining.begun)
         )
 
       const recover = Effect.gen(function* () {

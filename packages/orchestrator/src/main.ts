@@ -2,6 +2,7 @@ import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { FetcherClient, MaintainerClient } from "@medipim/http-api/Clients"
 import { OrchestratorApi } from "@medipim/http-api/OrchestratorApi"
 import * as ApiServer from "@medipim/platform/ApiServer"
+import { Draining } from "@medipim/platform/Draining"
 import * as Migrations from "@medipim/platform/Migrations"
 import * as Postgres from "@medipim/platform/Postgres"
 import * as Service from "@medipim/platform/Service"
@@ -28,7 +29,7 @@ const Main = Layer.unwrap(
         FetcherClient.layer({ baseUrl: fetcherUrl, adminKey }),
         MaintainerClient.layer({ baseUrl: maintainerUrl, adminKey })
       ]),
-      Layer.provide([RunRecords.layer, NodeHttpClient.layerUndici]),
+      Layer.provide([RunRecords.layer, NodeHttpClient.layerUndici, Draining.layer]),
       Layer.provide(Engine.layer),
       Layer.provide(Migrations.layer),
       Layer.provide(Postgres.layer(config, "medipim-orchestrator"))

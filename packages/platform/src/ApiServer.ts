@@ -1,9 +1,10 @@
 import { createServer } from "node:http"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import { ByteSize, Layer, type Option, type Redacted } from "effect"
+import { ByteSize, Effect, Layer, type Option, type Redacted } from "effect"
 import { HttpIncomingMessage, HttpRouter } from "effect/http"
 import { type HttpApi, HttpApiBuilder, type HttpApiGroup, HttpApiScalar } from "effect/http-api"
 import * as AdminKeyGuard from "./AdminKeyGuard.ts"
+import { Draining } from "./Draining.ts"
 import * as Metrics from "./Metrics.ts"
 import * as RequestErrorsGuard from "./RequestErrorsGuard.ts"
 
@@ -43,5 +44,7 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
     ),
     Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, largestBody))
   )
-  return Layer.merge(server, Metrics.layer(listening.metricsPort))
+  // Built after the server, so its end comes before the server waits for its answers.
+  const signal = Layer.effectDiscard(Effect.flatMap(Draining, ({ begin }) => Effect.addFinalizer(() => begin)))
+  return Layer.merge(signal.pipe(Layer.provide(server)), Metrics.layer(listening.metricsPort))
 }

@@ -32,7 +32,7 @@ const teardown: Runtime.Teardown = (exit, onExit) =>
 export const runOnce = <A, E extends StartError>(name: string, program: Effect.Effect<A, E>): void =>
   NodeRuntime.runMain(
     program.pipe(
-      Effect.tapCause((cause) => report(name, cause)),
+      Effect.onExit((exit) => (Exit.isFailure(exit) ? report(name, exit.cause) : Effect.void)),
       Effect.provide(Telemetry.layer(`medipim-${name}`))
     ),
     { disableErrorReporting: true, teardown }
