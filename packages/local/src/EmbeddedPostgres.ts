@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process"
-import { randomBytes } from "node:crypto"
+import { randomBytes, randomInt } from "node:crypto"
 import * as fs from "node:fs"
 import { connect, createServer } from "node:net"
 import { tmpdir } from "node:os"
@@ -23,15 +23,19 @@ const own = (path: string, { uid, gid }: Account): void => {
   if (uid !== undefined && gid !== undefined) fs.chownSync(path, uid, gid)
 }
 
-/** A port that no program held a moment ago. */
-export const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const probe = createServer().on("error", reject)
-    probe.listen(0, "127.0.0.1", () => {
-      const { port } = probe.address() as { readonly port: number }
-      probe.close(() => resolve(port))
-    })
+const isFree = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const probe = createServer().once("error", () => resolve(false))
+    probe.listen(port, "::", () => probe.close(() => resolve(true)))
   })
+
+/** A port that no program held a moment ago, below those that outgoing connections take for themselves. */
+export const freePort = async (): Promise<number> => {
+  while (true) {
+    const port = randomInt(15_000, 30_000)
+    if (await isFree(port)) return port
+  }
+}
 
 const answers = (port: number): Promise<boolean> =>
   new Promise((resolve) => {

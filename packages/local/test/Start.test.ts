@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from "node:child_process"
+import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import { createServer } from "node:net"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -28,6 +28,7 @@ const marked = (mark: string): ReadonlyArray<string> =>
     .filter((line) => line.includes(`MEDIPIM_LOCAL_DIR=${mark}`) && !line.includes(" ps "))
 
 const folders: Array<string> = []
+const children: Array<ChildProcess> = []
 
 const folder = (): string => {
   const dir = execFileSync("mktemp", ["-d"], { encoding: "utf8" }).trim()
@@ -42,6 +43,7 @@ const start = async (args: ReadonlyArray<string>, ports?: Record<string, string>
     ["--conditions=medipim-source", join(root, "packages/local/src/main.ts"), ...args],
     { env: { ...process.env, ...(ports ?? (await freePorts())), MEDIPIM_LOCAL_DIR: dir, ADMIN_KEY: "k".repeat(40) } }
   )
+  children.push(child)
   let said = ""
   for (const output of [child.stdout, child.stderr]) {
     output.on("data", (piece: Buffer) => {
@@ -53,7 +55,7 @@ const start = async (args: ReadonlyArray<string>, ports?: Record<string, string>
   })
   const until = async (text: string): Promise<void> => {
     for (let i = 0; i < 600 && !said.includes(text); i++) await sleep(100)
-    assert.include(said, text)
+    assert.isTrue(said.includes(text), said)
   }
   return { child, dir, exited, until, said: () => said }
 }
@@ -65,6 +67,7 @@ const nothingLeft = async (dir: string): Promise<void> => {
 
 describe("npm start", () => {
   afterAll(() => {
+    for (const child of children) child.kill("SIGKILL")
     for (const dir of folders) execFileSync("rm", ["-rf", dir])
   })
 
