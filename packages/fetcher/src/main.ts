@@ -1,3 +1,4 @@
+import "@medipim/platform/Node24"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { FetcherApi } from "@medipim/http-api/FetcherApi"
 import * as ApiServer from "@medipim/platform/ApiServer"

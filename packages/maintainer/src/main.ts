@@ -1,3 +1,4 @@
+import "@medipim/platform/Node24"
 import { MaintainerApi } from "@medipim/http-api/MaintainerApi"
 import * as ApiServer from "@medipim/platform/ApiServer"
 import { Draining } from "@medipim/platform/Draining"

@@ -1,3 +1,4 @@
+import "@medipim/platform/Node24"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { migrate } from "@medipim/platform/Migrations"
 import * as Postgres from "@medipim/platform/Postgres"

@@ -101,4 +101,6 @@ export class Runs extends Context.Service<
       return Runs.of({ start, cancel, find, events: (id) => Effect.as(find(id), news(id)), recover })
     })
   )
+  /** Recovers once, when the process starts. */
+  static readonly recovery = Layer.effectDiscard(Effect.flatMap(Runs, ({ recover }) => recover))
 }

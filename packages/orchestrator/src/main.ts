@@ -1,3 +1,4 @@
+import "@medipim/platform/Node24"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { FetcherClient, MaintainerClient } from "@medipim/http-api/Clients"
 import { OrchestratorApi } from "@medipim/http-api/OrchestratorApi"
@@ -15,12 +16,10 @@ import { Runs } from "./Runs.ts"
 import { Steps } from "./Steps.ts"
 import * as Sync from "./Sync.ts"
 
-const recovery = Layer.effectDiscard(Effect.flatMap(Runs, ({ recover }) => recover))
-
 const Main = Layer.unwrap(
   Effect.map(orchestratorConfig, (config) => {
     const { adminKey, fetcherUrl, maintainerUrl, chunkSize, chunkConcurrency } = config
-    return Layer.merge(ApiServer.layer(OrchestratorApi, config), recovery).pipe(
+    return Layer.merge(ApiServer.layer(OrchestratorApi, config), Runs.recovery).pipe(
       Layer.provide(OrchestratorHttp.layer.pipe(Layer.provide(ApiServer.guards(config)))),
       Layer.provide(Runs.layer),
       Layer.provide(Sync.layer(chunkSize)),

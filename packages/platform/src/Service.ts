@@ -8,12 +8,22 @@ interface StartError {
   readonly cause?: unknown
 }
 
-const reasonOf = (name: string, { message, cause }: StartError): string => {
-  if (!(cause instanceof Error)) return message
-  return (cause as NodeJS.ErrnoException).code === "EADDRINUSE"
-    ? `another program holds its port. Stop it, or move ours with ${name.toUpperCase()}_PORT. (${cause.message})`
-    : `${message} ${cause.message}`.trim()
+/** The messages of an error and of what caused it, each once: the last one is what a person can act on. */
+const messagesOf = (error: unknown): ReadonlyArray<string> => {
+  const messages = new Set<string>()
+  let at: unknown = error
+  for (let depth = 0; depth < 6 && typeof at === "object" && at !== null; depth++) {
+    const { message, cause, reason } = at as { readonly message?: string; readonly cause?: unknown; reason?: unknown }
+    if (typeof message === "string" && message !== "") messages.add(message)
+    at = cause ?? (reason as { readonly cause?: unknown } | undefined)?.cause
+  }
+  return [...messages]
 }
+
+const reasonOf = (name: string, error: StartError): string =>
+  (error.cause as NodeJS.ErrnoException | undefined)?.code === "EADDRINUSE"
+    ? `another program holds its port. Stop it, or move ours with ${name.toUpperCase()}_PORT.`
+    : messagesOf(error).join(" ")
 
 /** What kept the service from starting is told in plain words; only a defect shows where it happened. */
 const report = (name: string, cause: Cause.Cause<StartError>): Effect.Effect<void> =>

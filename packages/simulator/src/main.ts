@@ -1,3 +1,4 @@
+import "@medipim/platform/Node24"
 import * as Service from "@medipim/platform/Service"
 import { Effect, Layer, Option } from "effect"
 import { Simulator } from "./Simulator.ts"
