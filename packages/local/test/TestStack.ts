@@ -2,7 +2,6 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import type { Run } from "@medipim/domain/Run"
 import type { SyncOptions } from "@medipim/domain/SyncOptions"
 import { FetcherClient, MaintainerClient, OrchestratorClient } from "@medipim/http-api/Clients"
 import * as Postgres from "@medipim/platform/Postgres"
@@ -88,15 +87,16 @@ export class TestStack extends Context.Service<
 export const ended = Effect.fnUntraced(function* (runId: string) {
   const client = yield* OrchestratorClient
   return yield* client.run({ params: { id: runId } }).pipe(
-    Effect.flatMap((run) => (run.status === "running" ? Effect.fail("running" as const) : Effect.succeed(run))),
+    Effect.filterOrFail(
+      (run) => run.status !== "running",
+      () => "running" as const
+    ),
     Effect.retry({ schedule: Schedule.spaced("100 millis"), while: (error) => error === "running" })
   )
 })
 
 /** A whole sync with these options. */
-export const sync = Effect.fnUntraced(function* (
-  payload: SyncOptions = {}
-): Effect.fn.Return<Run, unknown, OrchestratorClient> {
+export const sync = Effect.fnUntraced(function* (payload: SyncOptions = {}) {
   const client = yield* OrchestratorClient
   const { runId } = yield* client.sync({ payload })
   return yield* ended(runId)
