@@ -7,9 +7,11 @@ import { exitCodes, Outcome } from "./Outcome.ts"
 /** Files that may hold the settings, the first one first; the environment goes before both. */
 const files = [".env", ".local/stack.env"]
 
+/** What a file sets; an empty value sets nothing. A file that is not there is fine. */
 const read = (file: string): Record<string, string | undefined> => {
   try {
-    return parseEnv(readFileSync(file, "utf8"))
+    const entries = Object.entries(parseEnv(readFileSync(file, "utf8")))
+    return Object.fromEntries(entries.filter(([, value]) => value !== ""))
   } catch {
     return {}
   }

@@ -1,5 +1,7 @@
 import { createServer } from "node:net"
-import { Config, Data, Effect } from "effect"
+import { port } from "@medipim/platform/ServiceSettings"
+import { loadSettings, withDefault } from "@medipim/platform/Settings"
+import { Data, Effect } from "effect"
 
 export interface Port {
   readonly variable: string
@@ -17,22 +19,28 @@ export class PortsTaken extends Data.TaggedError("PortsTaken")<{ readonly taken:
   }
 }
 
-const portOf = (variable: string, port: number) =>
-  Config.Port(variable).pipe(
-    Config.withDefault(port),
-    Config.map((chosen): Port => ({ variable, port: chosen }))
-  )
+const variables = {
+  fetcher: withDefault("FETCHER_PORT", "port of the fetcher", port, 3001),
+  maintainer: withDefault("MAINTAINER_PORT", "port of the maintainer", port, 3002),
+  orchestrator: withDefault("ORCHESTRATOR_PORT", "port of the orchestrator", port, 3003),
+  simulator: withDefault("SIMULATOR_PORT", "port of the simulated MediPim", port, 3010),
+  postgres: withDefault("POSTGRES_PORT", "port of the embedded Postgres", port, 54_329),
+  metrics: withDefault("METRICS_PORT", "first of three ports for metrics", port, 9091)
+}
 
-/** The ports of the stack. Each variable moves its port; the metrics of the services follow on the next two. */
-export const ports = Config.all({
-  fetcher: portOf("FETCHER_PORT", 3001),
-  maintainer: portOf("MAINTAINER_PORT", 3002),
-  orchestrator: portOf("ORCHESTRATOR_PORT", 3003),
-  simulator: portOf("SIMULATOR_PORT", 3010),
-  postgres: portOf("POSTGRES_PORT", 54_329),
-  metrics: portOf("METRICS_PORT", 9091)
-})
-export type Ports = Config.Success<typeof ports>
+export type Ports = { readonly [Name in keyof typeof variables]: Port }
+
+/** The ports of the stack. Each variable moves its port; the metrics of the services take three in a row. */
+export const ports = Effect.map(
+  loadSettings(variables),
+  (values) =>
+    Object.fromEntries(
+      Object.entries(variables).map(([name, { variable }]) => [
+        name,
+        { variable, port: values[name as keyof typeof values] }
+      ])
+    ) as Ports
+)
 
 const isFree = (port: number, host: string): Promise<boolean> =>
   new Promise((resolve) => {

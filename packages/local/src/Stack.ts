@@ -1,4 +1,4 @@
-import { Config, Effect, Option, Redacted } from "effect"
+import { Effect, Redacted } from "effect"
 import { EmbeddedPostgres } from "./EmbeddedPostgres.ts"
 import { assertFree, type Ports, ports } from "./Ports.ts"
 import { type Program, start } from "./Program.ts"
@@ -71,11 +71,17 @@ export const startPrograms = Effect.fn("Stack.startPrograms")(function* (setup: 
   return { addresses: addressesOf(setup.on), died: Effect.raceAllFirst(started.map(({ died }) => died)) }
 })
 
+/** A variable that is set; an empty one, as in a copy of .env.example, is not. */
+const given = (variable: string): string | undefined => process.env[variable] || undefined
+
 const database = Effect.fnUntraced(function* (port: number) {
-  const given = yield* Config.option(Config.Redacted("DATABASE_URL"))
-  if (Option.isSome(given)) return given.value
+  const url = given("DATABASE_URL")
+  return url === undefined ? yield* embedded(port) : url
+})
+
+const embedded = Effect.fnUntraced(function* (port: number) {
   const { url } = yield* EmbeddedPostgres.make({ dir: Workspace.databaseDir(), port, durable: true })
-  return url
+  return Redacted.value(url)
 })
 
 /**
@@ -86,9 +92,8 @@ export const startStack = Effect.fn("Stack.start")(function* (products: number) 
   const on = yield* ports
   yield* assertFree(on)
   Workspace.prepare()
-  const databaseUrl = Redacted.value(yield* database(on.postgres.port))
-  const given = yield* Config.option(Config.NonEmptyString("ADMIN_KEY"))
-  const adminKey = Workspace.adminKey(Option.getOrUndefined(given))
+  const databaseUrl = yield* database(on.postgres.port)
+  const adminKey = Workspace.adminKey(given("ADMIN_KEY"))
   const { snapshotDir, logDir } = Workspace
   const { addresses, died } = yield* startPrograms({ on, products, databaseUrl, adminKey, snapshotDir, logDir })
   const environment = { ADMIN_KEY: adminKey, DATABASE_URL: databaseUrl, ...addresses }

@@ -11,7 +11,7 @@ import { accountOf } from "./PostgresBinaries.ts"
 export const root = fileURLToPath(new URL("../../..", import.meta.url))
 
 /** What the stack keeps between starts. Nothing outside of it is written, but see `databaseDir`. */
-const folder = process.env.MEDIPIM_LOCAL_DIR ?? join(root, ".local")
+const folder = process.env.MEDIPIM_LOCAL_DIR || join(root, ".local")
 export const snapshotDir = join(folder, "snapshots")
 export const logDir = join(folder, "logs")
 /** The addresses and the key of the stack that runs, for `npm run medipim`; read by nobody else. */

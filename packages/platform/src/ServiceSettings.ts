@@ -32,8 +32,35 @@ export const httpUrl: Form<string> = {
   expects: "an http:// or https:// address"
 }
 
+/** One of these words, in any case. */
+const oneOf = <const Words extends ReadonlyArray<string>>(words: Words): Form<Words[number]> => ({
+  schema: Schema.String.pipe(
+    Schema.decodeTo(
+      Schema.Literals(words),
+      SchemaTransformation.transform({
+        decode: (text) => words.find((word) => word.toLowerCase() === text.toLowerCase()) ?? (text as Words[number]),
+        encode: (word: Words[number]): string => word
+      })
+    )
+  ),
+  expects: `one of ${words.join(", ")}`
+})
+
+/** How a process tells what it does. */
+export const telemetrySettings = {
+  logLevel: withDefault(
+    "LOG_LEVEL",
+    "the least important lines that are logged",
+    oneOf(["Trace", "Debug", "Info", "Warn", "Error", "Fatal", "None"]),
+    "Info"
+  ),
+  logFormat: optional("LOG_FORMAT", "form of the log, by default pretty on a terminal", oneOf(["json", "pretty"])),
+  otlpEndpoint: optional("OTEL_EXPORTER_OTLP_ENDPOINT", "where traces, logs and metrics are sent", httpUrl)
+}
+
 /** What every service needs to be reached and to know its callers. */
 export const serverSettings = (portVariable: string, defaultPort: number) => ({
+  ...telemetrySettings,
   port: withDefault(portVariable, "port of this service", port, defaultPort),
   metricsPort: withDefault("METRICS_PORT", "port of the metrics of this service", port, 9091),
   adminKey: required("ADMIN_KEY", "the key that callers send as X-ADMIN-KEY", longSecret),

@@ -1,27 +1,27 @@
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { Config, Effect, Layer, Logger, Option, References } from "effect"
+import { Effect, Layer, Logger, Option, References } from "effect"
 import { Otlp } from "effect/observability"
-
-const format = Config.Literals(["json", "pretty"], "LOG_FORMAT").pipe(
-  Config.withDefault(process.stdout.isTTY ? ("pretty" as const) : ("json" as const))
-)
-
-const logging = Layer.unwrap(
-  Effect.gen(function* () {
-    const logger = (yield* format) === "json" ? Logger.consoleJson : Logger.consolePretty()
-    const level = yield* Config.LogLevel("LOG_LEVEL").pipe(Config.withDefault("Info" as const))
-    return Layer.merge(Logger.layer([logger, Logger.tracerLogger]), Layer.succeed(References.MinimumLogLevel, level))
-  })
-)
+import { telemetrySettings } from "./ServiceSettings.ts"
+import { loadSettings } from "./Settings.ts"
 
 const version = "0.1.0"
+
+/** Wrong settings are reported with all the others of a service; until then it logs as if they were not set. */
+const settings = loadSettings(telemetrySettings).pipe(
+  Effect.orElseSucceed(() => ({ logLevel: "Info" as const, logFormat: Option.none(), otlpEndpoint: Option.none() }))
+)
 
 /** Logs to the console; traces, logs and metrics by OTLP once `OTEL_EXPORTER_OTLP_ENDPOINT` is set. */
 export const layer = (serviceName: string) =>
   Layer.unwrap(
-    Effect.gen(function* () {
-      const endpoint = yield* Config.option(Config.NonEmptyString("OTEL_EXPORTER_OTLP_ENDPOINT"))
-      return Option.match(endpoint, {
+    Effect.map(settings, ({ logLevel, logFormat, otlpEndpoint }) => {
+      const format = Option.getOrElse(logFormat, () => (process.stdout.isTTY ? "pretty" : "json"))
+      const logger = format === "json" ? Logger.consoleJson : Logger.consolePretty()
+      const logging = Layer.merge(
+        Logger.layer([logger, Logger.tracerLogger]),
+        Layer.succeed(References.MinimumLogLevel, logLevel)
+      )
+      return Option.match(otlpEndpoint, {
         onNone: () => logging,
         onSome: (baseUrl) =>
           Layer.merge(
