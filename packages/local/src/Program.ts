@@ -19,7 +19,7 @@ export interface Program {
 const inherited = /^(PATH|HOME|TMPDIR|LANG|TZ|NODE_.*|OTEL_.*|LOG_LEVEL|MEDIPIM_LOCAL_DIR)$/
 const environment = () => Object.entries(process.env).filter(([name]) => inherited.test(name))
 
-const nodeFlags = ["--enable-source-maps", "--conditions=medipim-source"]
+const flagsFor = (file: string): ReadonlyArray<string> => (file.endsWith(".ts") ? ["--conditions=medipim-source"] : [])
 /** A start takes about a second; a slow machine gets a minute. */
 const untilReady = { schedule: Schedule.spaced("100 millis"), times: 600 }
 const shownLog = 1500
@@ -48,7 +48,7 @@ export const start = Effect.fn("Program.start")(function* ({ name, file, env, re
   const child = yield* Effect.acquireRelease(
     Effect.sync(() => {
       const log = fs.openSync(logFile, "w")
-      const command = [process.execPath, ...nodeFlags, join(root, file)]
+      const command = [process.execPath, "--enable-source-maps", ...flagsFor(file), join(root, file)]
       const started = tether("TERM", command, {
         cwd: root,
         env: { ...Object.fromEntries(environment()), ...env },
@@ -69,5 +69,9 @@ export const start = Effect.fn("Program.start")(function* ({ name, file, env, re
     Effect.retry(untilReady),
     Effect.raceFirst(Effect.flatMap(exited, (code) => Effect.fail(failed(`ended with code ${code}`))))
   )
-  return { died: Effect.flatMap(exited, (code) => Effect.fail(failed(`ended with code ${code}`))) }
+  return {
+    name,
+    pid: child.process.pid ?? 0,
+    died: Effect.flatMap(exited, (code) => Effect.fail(failed(`ended with code ${code}`)))
+  }
 })

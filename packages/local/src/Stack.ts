@@ -10,6 +10,8 @@ const simulatorKey = { id: "1", secret: "simulator-secret-of-no-value" }
 const at = (port: { readonly port: number }): string => `http://localhost:${port.port}`
 
 export interface Setup {
+  /** Sources as they are, or what `npm run build` made of them. */
+  readonly form: "src" | "dist"
   readonly on: Ports
   readonly products: number
   readonly databaseUrl: string
@@ -25,9 +27,12 @@ const addressesOf = (on: Ports) => ({
   SIMULATOR_URL: at(on.simulator)
 })
 
-const simulatorOf = ({ on, products }: Setup): Program => ({
+const fileOf = (name: string, form: Setup["form"]): string =>
+  `packages/${name}/${form}/main.${form === "src" ? "ts" : "js"}`
+
+const simulatorOf = ({ on, products, form }: Setup): Program => ({
   name: "simulator",
-  file: "packages/simulator/src/main.ts",
+  file: fileOf("simulator", form),
   env: {
     SIMULATOR_PORT: String(on.simulator.port),
     SIMULATOR_PRODUCTS: String(products),
@@ -37,7 +42,7 @@ const simulatorOf = ({ on, products }: Setup): Program => ({
   readyUrl: `${at(on.simulator)}/control/catalogue`
 })
 
-const servicesOf = ({ on, databaseUrl, adminKey, snapshotDir }: Setup): ReadonlyArray<Program> => {
+const servicesOf = ({ on, databaseUrl, adminKey, snapshotDir, form }: Setup): ReadonlyArray<Program> => {
   const specific = {
     fetcher: {
       MEDIPIM_API_URL: `${at(on.simulator)}/v4/products/stream`,
@@ -50,7 +55,7 @@ const servicesOf = ({ on, databaseUrl, adminKey, snapshotDir }: Setup): Readonly
   }
   return (["fetcher", "maintainer", "orchestrator"] as const).map((name, i) => ({
     name,
-    file: `packages/${name}/src/main.ts`,
+    file: fileOf(name, form),
     env: {
       ...specific[name],
       [`${name.toUpperCase()}_PORT`]: String(on[name].port),
@@ -68,7 +73,11 @@ export const startPrograms = Effect.fn("Stack.startPrograms")(function* (setup: 
     (program) => start(program, setup.logDir),
     { concurrency: 4 }
   )
-  return { addresses: addressesOf(setup.on), died: Effect.raceAllFirst(started.map(({ died }) => died)) }
+  return {
+    addresses: addressesOf(setup.on),
+    pids: Object.fromEntries(started.map(({ name, pid }) => [name, pid])),
+    died: Effect.raceAllFirst(started.map(({ died }) => died))
+  }
 })
 
 /** A variable that is set; an empty one, as in a copy of .env.example, is not. */
@@ -95,7 +104,15 @@ export const startStack = Effect.fn("Stack.start")(function* (products: number) 
   const databaseUrl = yield* database(on.postgres.port)
   const adminKey = Workspace.adminKey(given("ADMIN_KEY"))
   const { snapshotDir, logDir } = Workspace
-  const { addresses, died } = yield* startPrograms({ on, products, databaseUrl, adminKey, snapshotDir, logDir })
+  const { addresses, died } = yield* startPrograms({
+    form: "src",
+    on,
+    products,
+    databaseUrl,
+    adminKey,
+    snapshotDir,
+    logDir
+  })
   const environment = { ADMIN_KEY: adminKey, DATABASE_URL: databaseUrl, ...addresses }
   Workspace.describeStack(environment)
   return { addresses, environment, died }

@@ -55,6 +55,7 @@ export class TestStack extends Context.Service<
         const on = yield* freePorts
         const snapshotDir = join(dir, "snapshots")
         const { addresses } = yield* startPrograms({
+          form: "src",
           on,
           products,
           databaseUrl,
