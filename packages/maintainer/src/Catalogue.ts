@@ -17,6 +17,9 @@ export interface StagedChanges extends Staged {
 
 const StoredResult = Schema.fromJsonString(PublishResult)
 
+/** Rows; autovacuum sees to smaller growth in its own time. */
+const growthWorthAnalysing = 1000
+
 /** The catalogue and its record of changes, as one publish works on them: every method belongs in its transaction. */
 export class Catalogue extends Context.Service<
   Catalogue,
@@ -129,6 +132,8 @@ export class Catalogue extends Context.Service<
       })
 
       const close = Effect.fn("Catalogue.close")(function* (result: PublishResult) {
+        // Plans that were made for a much smaller table would read all of it for each batch of the next run.
+        if (result.counts.inserted + result.counts.restored > growthWorthAnalysing) yield* sql`ANALYZE public.products`
         yield* sql`UPDATE medipim.sync_runs
           SET result = ${yield* Effect.orDie(stored(result))}::jsonb, published_at = now()
           WHERE id = ${result.runId}`
