@@ -10,22 +10,33 @@ interface Shape {
   readonly prefix: string
 }
 
+/** Knows the sorted keys of objects by the keys that they have. */
+export type Shapes = (object: JsonObject) => ReadonlyArray<Shape>
+
 /**
  * Objects of one kind come with the same keys in the same order thousands of times: their sorted order is worked out
  * once. This makes canonical text as cheap as `JSON.stringify`. The map is emptied when it grows strange.
  */
-const shapes = new Map<string, ReadonlyArray<Shape>>()
-
-const shapeOf = (keys: Array<string>): ReadonlyArray<Shape> => {
-  // NUL cannot make two key lists look alike in anything that is stored: Postgres refuses it in jsonb.
-  const signature = keys.join("\u0000")
-  const known = shapes.get(signature)
-  if (known !== undefined && known.length === keys.length) return known
-  const shape = keys.sort().map((key, i) => ({ key, prefix: `${i === 0 ? "" : ","}${JSON.stringify(key)}:` }))
-  if (shapes.size >= maxShapes) shapes.clear()
-  shapes.set(signature, shape)
-  return shape
+export const makeShapes = (omitted?: string): Shapes => {
+  const known = new Map<string, { readonly keys: number; readonly shape: ReadonlyArray<Shape> }>()
+  return (object) => {
+    const keys = Object.keys(object)
+    // NUL cannot make two key lists look alike in anything that is stored: Postgres refuses it in jsonb.
+    const signature = keys.join("\u0000")
+    const found = known.get(signature)
+    if (found !== undefined && found.keys === keys.length) return found.shape
+    const count = keys.length
+    const shape = keys
+      .filter((key) => key !== omitted)
+      .sort()
+      .map((key, i) => ({ key, prefix: `${i === 0 ? "" : ","}${JSON.stringify(key)}:` }))
+    if (known.size >= maxShapes) known.clear()
+    known.set(signature, { keys: count, shape })
+    return shape
+  }
 }
+
+const allKeys = makeShapes()
 
 /** Far above any product, far below what Postgres refuses. */
 const deepest = 100
@@ -57,11 +68,17 @@ export const canonicalJson = (value: Json, depth = 0): string => {
     for (let i = 0; i < value.length; i++) text += (i === 0 ? "" : ",") + canonicalJson(value[i] as Json, depth + 1)
     return `${text}]`
   }
-  const object = value as JsonObject
+  return objectText(value as JsonObject, allKeys, (_key, entry) => canonicalJson(entry, depth + 1))
+}
+
+/** The text of an object whose keys are these shapes; `textOf` gives the text of each value. */
+export const objectText = (
+  object: JsonObject,
+  shapes: Shapes,
+  textOf: (key: string, entry: Json) => string
+): string => {
   let text = "{"
-  for (const { key, prefix } of shapeOf(Object.keys(object))) {
-    text += prefix + canonicalJson(object[key] as Json, depth + 1)
-  }
+  for (const { key, prefix } of shapes(object)) text += prefix + textOf(key, object[key] as Json)
   return `${text}}`
 }
 
