@@ -19,7 +19,10 @@ export interface Program {
 const inherited = /^(PATH|HOME|TMPDIR|LANG|TZ|NODE_.*|OTEL_.*|LOG_LEVEL|MEDIPIM_LOCAL_DIR)$/
 const environment = () => Object.entries(process.env).filter(([name]) => inherited.test(name))
 
-const flagsFor = (file: string): ReadonlyArray<string> => (file.endsWith(".ts") ? ["--conditions=medipim-source"] : [])
+/** A small young generation costs no time here and saves a third of the memory (docs/benchmarks.md). */
+const nodeFlags = ["--enable-source-maps", "--max-semi-space-size=8"]
+const flagsFor = (file: string): ReadonlyArray<string> =>
+  file.endsWith(".ts") ? [...nodeFlags, "--conditions=medipim-source"] : nodeFlags
 /** A start takes about a second; a slow machine gets a minute. */
 const untilReady = { schedule: Schedule.spaced("100 millis"), times: 600 }
 const shownLog = 1500
@@ -48,7 +51,7 @@ export const start = Effect.fn("Program.start")(function* ({ name, file, env, re
   const child = yield* Effect.acquireRelease(
     Effect.sync(() => {
       const log = fs.openSync(logFile, "w")
-      const command = [process.execPath, "--enable-source-maps", ...flagsFor(file), join(root, file)]
+      const command = [process.execPath, ...flagsFor(file), join(root, file)]
       const started = tether("TERM", command, {
         cwd: root,
         env: { ...Object.fromEntries(environment()), ...env },
