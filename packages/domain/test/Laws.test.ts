@@ -1,0 +1,126 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import { type JsonObject, parseExact } from "../src/CanonicalJson.ts"
+import { partsOf, planChunks, rangeOf } from "../src/ChunkPlan.ts"
+import { contentOf } from "../src/ContentHash.ts"
+import { makeLineSplitter } from "../src/LineSplitter.ts"
+import type { Part } from "../src/Snapshot.ts"
+import { fingerprint, parseLine, peek } from "../src/StreamLine.ts"
+
+const whole = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))
+const Text = Schema.String.check(Schema.isPattern(/^[^\n]*$/))
+const Lines = Schema.Array(Text)
+const Cuts = Schema.Array(whole(0, 500))
+
+/** The bytes in pieces, cut at these places. */
+const pieces = (bytes: Buffer, cuts: ReadonlyArray<number>): ReadonlyArray<Buffer> => {
+  const at = [...new Set(cuts.map((cut) => Math.min(cut, bytes.length)))].sort((a, b) => a - b)
+  return [...at, bytes.length].map((end, i) => bytes.subarray(at[i - 1] ?? 0, end))
+}
+
+describe("The line splitter", () => {
+  it.prop(
+    "gives the same lines however the bytes are cut",
+    { lines: Lines, rest: Text, cuts: Cuts },
+    ({ lines, rest, cuts }) => {
+      const splitter = makeLineSplitter()
+      const bytes = Buffer.from(lines.map((line) => `${line}\n`).join("") + rest)
+      const found = pieces(bytes, cuts).flatMap((piece) => splitter.push(piece).map(String))
+      // What is not valid UTF-16 was replaced on its way into the buffer.
+      assert.deepStrictEqual(
+        found,
+        lines.map((line) => Buffer.from(line).toString())
+      )
+      assert.strictEqual(splitter.rest().toString(), Buffer.from(rest).toString())
+    }
+  )
+})
+
+describe("The chunk plan", () => {
+  const plan = { records: whole(0, 5000), offset: whole(0, 6000), limit: whole(1, 6000), size: whole(1, 700) }
+
+  it.prop("covers every record of the range exactly once", plan, ({ records, offset, limit, size }) => {
+    const range = rangeOf(records, offset, limit)
+    const covered = planChunks(range, size).flatMap((chunk) =>
+      Array.from({ length: chunk.limit }, (_, i) => chunk.offset + i)
+    )
+    const wanted = Array.from({ length: records }, (_, i) => i).filter((i) => i >= offset && i < offset + limit)
+    assert.deepStrictEqual(covered, wanted)
+  })
+
+  it.prop(
+    "reads exactly the parts that hold its records",
+    { ...plan, part: whole(1, 900) },
+    ({ records, offset, limit, part }) => {
+      const parts = Array.from(
+        { length: Math.ceil(records / part) },
+        (_, i) => ({ key: String(i), firstRecord: i * part, records: Math.min(part, records - i * part) }) as Part
+      )
+      const chunk = rangeOf(records, offset, limit)
+      const holds = ({ firstRecord, records: n }: Part) =>
+        Array.from({ length: n }, (_, i) => firstRecord + i).some((i) => i >= offset && i < offset + chunk.limit)
+      assert.deepStrictEqual(partsOf(parts, chunk), parts.filter(holds))
+    }
+  )
+})
+
+const Scalar = Schema.Union([Schema.Int, Schema.Boolean, Schema.Null, Text])
+const Product = Schema.Record(Schema.String, Schema.Union([Scalar, Schema.Array(Scalar), Schema.Record(Text, Scalar)]))
+
+const reversed = (value: unknown): unknown =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(
+        Object.entries(value)
+          .reverse()
+          .map(([key, entry]) => [key, reversed(entry)])
+      )
+    : value
+
+describe("The content hash", () => {
+  it.prop("does not see the order of keys, nor the signed address", { product: Product }, ({ product }) => {
+    const plain = { ...product, meta: { createdAt: 1, updatedAt: 2 } } as JsonObject
+    const signed = { embedUrl: "x", ...product, meta: { embedUrl: String(Math.random()), updatedAt: 2, createdAt: 1 } }
+    const { embedUrl: _own, ...without } = plain
+    assert.strictEqual(contentOf(reversed(signed) as JsonObject).hash, contentOf(without).hash)
+  })
+
+  it.prop("sees every other change, and keeps the whole of the product", { product: Product }, ({ product }) => {
+    const { embedUrl: _own, meta: _meta, ...kept } = product
+    const { raw, hash } = contentOf(kept as JsonObject)
+    assert.deepStrictEqual(JSON.parse(raw), JSON.parse(JSON.stringify(kept)))
+    assert.notStrictEqual(contentOf({ ...kept, "another key": 1 } as JsonObject).hash, hash)
+  })
+})
+
+describe("A line of the stream", () => {
+  const line = (product: unknown, index: number, url: string) =>
+    Buffer.from(
+      JSON.stringify({
+        meta: { total: 99, index },
+        result: { id: "M1", ...(product as object), meta: { createdAt: 1, updatedAt: 2, embedUrl: url } }
+      })
+    )
+
+  it.prop("has one fingerprint wherever it stands and however it is signed", { product: Product }, ({ product }) => {
+    const { id: _id, meta: _meta, embedUrl: _url, ...rest } = product
+    const prints = [line(rest, 3, "https://a/1"), line(rest, 88, "https://bb/22")].map((bytes) => {
+      const head = peek(bytes)
+      assert.isDefined(head)
+      return fingerprint(bytes, head?.resultStart ?? 0)
+    })
+    assert.strictEqual(prints[0], prints[1])
+    const other = line({ ...rest, "another key": 1 }, 3, "https://a/1")
+    assert.notStrictEqual(fingerprint(other, peek(other)?.resultStart ?? 0), prints[0])
+  })
+
+  it("keeps every digit of a long number", () => {
+    const parsed = parseLine(
+      Buffer.from('{"meta":{"total":1,"index":0},"result":{"id":"M1","snomedMp":123456789012345678}}')
+    )
+    assert.strictEqual(parsed._tag === "Line" && parsed.result.snomedMp, 123456789012345678n)
+    assert.strictEqual(
+      (parseExact('{"a":[-9007199254740993]}') as { readonly a: ReadonlyArray<bigint> }).a[0],
+      -9007199254740993n
+    )
+  })
+})
