@@ -13,8 +13,8 @@ import { createClient } from "@medipim/http-api/Client"
 import * as Postgres from "@medipim/platform/Postgres"
 import { Console, Context, Effect, Layer, Redacted } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { EmbeddedPostgres, freePort } from "../src/EmbeddedPostgres.ts"
-import type { Ports } from "../src/Ports.ts"
+import { EmbeddedPostgres } from "../src/EmbeddedPostgres.ts"
+import { freePorts } from "../src/Ports.ts"
 import { startPrograms } from "../src/Stack.ts"
 
 const products = Number(process.argv[2] ?? 108_000)
@@ -23,18 +23,6 @@ const adminKey = "bench-key-of-forty-characters-0123456789"
 const dir = fs.mkdtempSync(join(tmpdir(), "medipim-bench-"))
 fs.chmodSync(dir, 0o755)
 fs.mkdirSync(join(dir, "logs"))
-
-const freePorts = async (): Promise<Ports> => {
-  const port = async (variable: string) => ({ variable, port: await freePort() })
-  return {
-    fetcher: await port("FETCHER_PORT"),
-    maintainer: await port("MAINTAINER_PORT"),
-    orchestrator: await port("ORCHESTRATOR_PORT"),
-    simulator: await port("SIMULATOR_PORT"),
-    postgres: await port("POSTGRES_PORT"),
-    metrics: await port("METRICS_PORT")
-  }
-}
 
 const seconds = (run: () => void): number => {
   const started = performance.now()
@@ -73,7 +61,7 @@ const report = (rows: ReadonlyArray<readonly [string, number, string, number | u
     .join("\n")
 
 const bench = Effect.gen(function* () {
-  const on = yield* Effect.promise(freePorts)
+  const on = yield* freePorts
   const given = process.env.DATABASE_URL
   const url =
     given === undefined

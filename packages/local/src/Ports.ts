@@ -2,6 +2,7 @@ import { createServer } from "node:net"
 import { port } from "@medipim/platform/ServiceSettings"
 import { loadSettings, withDefault } from "@medipim/platform/Settings"
 import { Data, Effect } from "effect"
+import { freePort } from "./EmbeddedPostgres.ts"
 
 export interface Port {
   readonly variable: string
@@ -39,6 +40,16 @@ export const ports = Effect.map(
         name,
         { variable, port: values[name as keyof typeof values] }
       ])
+    ) as Ports
+)
+
+/** Ports that no program held a moment ago: for tests and benchmarks beside a stack that runs. */
+export const freePorts = Effect.promise(
+  async () =>
+    Object.fromEntries(
+      await Promise.all(
+        Object.entries(variables).map(async ([name, { variable }]) => [name, { variable, port: await freePort() }])
+      )
     ) as Ports
 )
 

@@ -159,6 +159,7 @@ layer(TestStack.layer(products), { excludeTestServices: true, timeout: "120 seco
       const before = yield* xmins
       const fetched = yield* sync({ mode: "fetch-only" })
       assert.deepInclude(fetched, { status: "succeeded", published: false })
+      assert.deepInclude(fetched.progress, { fetched: true, recordsTotal: fetched.progress.recordsFetched })
       assert.deepStrictEqual(yield* touchedSince(before), [])
       const range = yield* sync({ mode: "maintain-only", offset: 1000, limit: 250, chunkSize: 100 })
       assert.deepInclude(range.progress, { totalRecords: 250, updated: 250, removed: 0, chunksTotal: 3 })

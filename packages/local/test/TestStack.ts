@@ -6,24 +6,11 @@ import type { SyncOptions } from "@medipim/domain/SyncOptions"
 import { FetcherClient, MaintainerClient, OrchestratorClient } from "@medipim/http-api/Clients"
 import * as Postgres from "@medipim/platform/Postgres"
 import { Context, Effect, Layer, Redacted, Schedule } from "effect"
-import { freePort } from "../src/EmbeddedPostgres.ts"
-import type { Ports } from "../src/Ports.ts"
+import { freePorts } from "../src/Ports.ts"
 import { startPrograms } from "../src/Stack.ts"
 import { TestDatabase } from "../src/TestDatabase.ts"
 
 export const adminKey = "test-key-of-forty-characters-0123456789ab"
-
-const freePorts = Effect.promise(async (): Promise<Ports> => {
-  const port = async (variable: string) => ({ variable, port: await freePort() })
-  return {
-    fetcher: await port("FETCHER_PORT"),
-    maintainer: await port("MAINTAINER_PORT"),
-    orchestrator: await port("ORCHESTRATOR_PORT"),
-    simulator: await port("SIMULATOR_PORT"),
-    postgres: await port("POSTGRES_PORT"),
-    metrics: await port("METRICS_PORT")
-  }
-})
 
 const temporary = Effect.acquireRelease(
   Effect.sync(() => {

@@ -23,7 +23,10 @@ const work = Effect.fn("Sync.work")(function* ({ runId, startedAt, options }: Pa
   const mode = options.mode ?? "full"
   const steps = yield* Steps
   const journal = yield* openJournal(runId, mode, startedAt)
-  if (mode === "notification-only") return yield* journal.phase("notifying")
+  if (mode === "notification-only") {
+    yield* journal.note("There is nobody to notify: notifications are not set up.")
+    return yield* journal.phase("notifying")
+  }
 
   yield* journal.phase("fetching")
   const snapshot =
@@ -31,7 +34,10 @@ const work = Effect.fn("Sync.work")(function* ({ runId, startedAt, options }: Pa
   yield* journal.snapshot(snapshot.snapshotId)
   const range = rangeOf(snapshot.records, options.offset ?? 0, options.limit)
   yield* journal.update({ fetched: true, recordsFetched: snapshot.records, bytesFetched: snapshot.bytes })
-  if (mode === "fetch-only") return yield* journal.update({ recordsTotal: snapshot.records })
+  if (mode === "fetch-only") {
+    yield* journal.update({ recordsTotal: snapshot.records })
+    return yield* journal.phase("notifying")
+  }
 
   const chunks = planChunks(range, options.chunkSize ?? defaultChunkSize)
   yield* journal.update({ recordsTotal: range.limit, chunksTotal: chunks.length })
