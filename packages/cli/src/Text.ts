@@ -22,8 +22,11 @@ export const recordsDone = ({ phase, progress }: Run): number =>
 
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`
 
+const phaseOf = ({ phase }: Run): string => (phase === "idle" ? "starting" : phase)
+
 const detail = (run: Run): string => {
   const { phase, progress } = run
+  if (phase === "idle") return "waiting for the workflow"
   if (phase === "fetching") {
     return `${n(progress.recordsFetched)} of ${n(progress.recordsTotal)} records, ${megabytes(progress.bytesFetched)}`
   }
@@ -35,11 +38,11 @@ export const progressLine = (run: Run, perSecond: number): string => {
   const { percent, etaSeconds } = run.progress
   const rate = perSecond > 0 ? `, ${n(Math.round(perSecond))}/s` : ""
   const eta = etaSeconds === null ? "" : `, ${duration(etaSeconds)} left`
-  return `${run.phase.padEnd(10)} ${bar(percent)} ${String(percent).padStart(3)} %  ${detail(run)}${rate}${eta}`
+  return `${phaseOf(run).padEnd(10)} ${bar(percent)} ${String(percent).padStart(3)} %  ${detail(run)}${rate}${eta}`
 }
 
 /** The same without a bar, for logs. */
-export const plainLine = (run: Run): string => `${run.phase} ${run.progress.percent} %: ${detail(run)}`
+export const plainLine = (run: Run): string => `${phaseOf(run)} ${run.progress.percent} %: ${detail(run)}`
 
 const secondsOf = ({ startTime, endTime }: Run): number | undefined =>
   endTime === null ? undefined : (Date.parse(endTime) - Date.parse(startTime)) / 1000

@@ -191,7 +191,7 @@ layer(TestStack.layer(300), { excludeTestServices: true, timeout: "60 seconds" }
         const done = yield* medipim(["sync", "--json"])
         assert.strictEqual(done.code, 0, done.err)
         assert.deepInclude(JSON.parse(done.out), { status: "succeeded", published: true })
-        assert.match(done.err, /^fetching \d+ %: /)
+        assert.match(done.err, /^(starting|fetching) 0 %: /)
 
         const status = yield* medipim(["status", "--json"])
         assert.deepInclude(JSON.parse(status.out), { isRunning: false, stale: false })
