@@ -36,7 +36,7 @@ const makePainter = ({ isTerminal, write }: Screen) => {
   return {
     paint: (run: Run) => {
       if (isTerminal)
-        return write(`${clearLine}${progressLine(run, rateOf(run)).slice(0, process.stderr.columns ?? 120)}`)
+        return write(`${clearLine}${progressLine(run, rateOf(run)).slice(0, (process.stderr.columns || 120) - 1)}`)
       const next = `${run.phase}/${Math.floor(run.progress.percent / 10)}`
       if (next !== step) write(`${plainLine(run)}\n`)
       step = next

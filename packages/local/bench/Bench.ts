@@ -69,7 +69,15 @@ const bench = Effect.gen(function* () {
       : Redacted.make(given)
   const databaseUrl = Redacted.value(url)
   const snapshotDir = join(dir, "snapshots")
-  const setup = { form: "dist", on, products, databaseUrl, adminKey, snapshotDir, logDir: join(dir, "logs") } as const
+  const setup = {
+    form: "dist",
+    on,
+    products,
+    databaseUrl,
+    adminKey,
+    store: { SNAPSHOT_DIR: snapshotDir },
+    logDir: join(dir, "logs")
+  } as const
   const { addresses, pids } = yield* startPrograms(setup)
   const client = createClient({ baseUrl: addresses.ORCHESTRATOR_URL, adminKey })
   yield* Effect.addFinalizer(() => Effect.promise(client.close))

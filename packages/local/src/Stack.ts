@@ -16,7 +16,8 @@ export interface Setup {
   readonly products: number
   readonly databaseUrl: string
   readonly adminKey: string
-  readonly snapshotDir: string
+  /** Where snapshots are: `SNAPSHOT_DIR`, or the variables of Supabase. */
+  readonly store: Readonly<Record<string, string>>
   readonly logDir: string
 }
 
@@ -42,15 +43,15 @@ const simulatorOf = ({ on, products, form }: Setup): Program => ({
   readyUrl: `${at(on.simulator)}/control/catalogue`
 })
 
-const servicesOf = ({ on, databaseUrl, adminKey, snapshotDir, form }: Setup): ReadonlyArray<Program> => {
+const servicesOf = ({ on, databaseUrl, adminKey, store, form }: Setup): ReadonlyArray<Program> => {
   const specific = {
     fetcher: {
       MEDIPIM_API_URL: `${at(on.simulator)}/v4/products/stream`,
       MEDIPIM_API_KEY_ID: simulatorKey.id,
       MEDIPIM_API_KEY_SECRET: simulatorKey.secret,
-      SNAPSHOT_DIR: snapshotDir
+      ...store
     },
-    maintainer: { DATABASE_URL: databaseUrl, SNAPSHOT_DIR: snapshotDir },
+    maintainer: { DATABASE_URL: databaseUrl, ...store },
     orchestrator: { DATABASE_URL: databaseUrl, FETCHER_URL: at(on.fetcher), MAINTAINER_URL: at(on.maintainer) }
   }
   return (["fetcher", "maintainer", "orchestrator"] as const).map((name, i) => ({
@@ -103,15 +104,14 @@ export const startStack = Effect.fn("Stack.start")(function* (products: number) 
   Workspace.prepare()
   const databaseUrl = yield* database(on.postgres.port)
   const adminKey = Workspace.adminKey(given("ADMIN_KEY"))
-  const { snapshotDir, logDir } = Workspace
   const { addresses, died } = yield* startPrograms({
     form: "src",
     on,
     products,
     databaseUrl,
     adminKey,
-    snapshotDir,
-    logDir
+    store: { SNAPSHOT_DIR: Workspace.snapshotDir },
+    logDir: Workspace.logDir
   })
   const environment = { ADMIN_KEY: adminKey, DATABASE_URL: databaseUrl, ...addresses }
   Workspace.describeStack(environment)

@@ -33,7 +33,8 @@ export class TestStack extends Context.Service<
     readonly control: (route: string, body?: unknown) => Effect.Effect<Record<string, unknown>>
   }
 >()("local/test/TestStack") {
-  static readonly layer = (products: number) =>
+  /** Snapshots are in a folder unless `store` names another place. */
+  static readonly layer = (products: number, store?: Readonly<Record<string, string>>) =>
     Layer.unwrap(
       Effect.gen(function* () {
         const { url } = yield* TestDatabase
@@ -47,7 +48,7 @@ export class TestStack extends Context.Service<
           products,
           databaseUrl,
           adminKey,
-          snapshotDir,
+          store: store ?? { SNAPSHOT_DIR: snapshotDir },
           logDir: join(dir, "logs")
         })
         const key = Redacted.make(adminKey)
