@@ -53,6 +53,8 @@ export interface Staged {
   readonly stagedByChunks: number
   /** Products in the catalogue now, without removed ones. */
   readonly present: number
+  /** The newest snapshot that was published before, if any. */
+  readonly newestPublished: string | null
 }
 
 /**
@@ -89,10 +91,14 @@ export const tooManyRemoved = (removed: number, present: number): string | undef
  */
 export const removalsOff = (
   staged: Staged,
-  snapshot: { readonly complete: boolean; readonly records: number },
+  snapshot: { readonly snapshotId: string; readonly complete: boolean; readonly records: number },
   records: number
 ): string | undefined => {
   if (!snapshot.complete) return "the snapshot is not complete"
+  // Ids begin with their time. What came after this snapshot is not missing from it.
+  if (staged.newestPublished !== null && staged.newestPublished > snapshot.snapshotId) {
+    return `a newer snapshot (${staged.newestPublished}) was published before`
+  }
   if (records !== snapshot.records) return "only a part of the snapshot was staged"
   if (staged.rejectedWithoutId > 0) return `${staged.rejectedWithoutId} rejected lines do not tell their product`
   return staged.known !== staged.distinct

@@ -1,5 +1,5 @@
 import type { Chunk } from "@medipim/domain/ChunkPlan"
-import type { RunId } from "@medipim/domain/Ids"
+import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import type { Staged } from "@medipim/domain/PublishRules"
 import { PublishResult } from "@medipim/http-api/MaintainerApi"
 import { Context, Effect, Layer, Schema } from "effect"
@@ -36,7 +36,7 @@ export class Catalogue extends Context.Service<
     /** Marks the products that no line of the run names as removed. */
     readonly remove: (runId: RunId) => Effect.Effect<void, SqlError>
     /** Records the outcome in the row of the run and empties the staging tables. */
-    readonly close: (result: PublishResult) => Effect.Effect<void, SqlError>
+    readonly close: (result: PublishResult, snapshotId: SnapshotId) => Effect.Effect<void, SqlError>
   }
 >()("maintainer/Catalogue") {
   static readonly layer = Layer.effect(
@@ -82,7 +82,8 @@ export class Catalogue extends Context.Service<
             (SELECT coalesce(sum(records) FILTER (WHERE first_record = due), 0)::int FROM chunks) AS "chunkRecords",
             (SELECT coalesce(sum(inserted + updated + restored), 0)::int FROM chunks) AS "stagedByChunks",
             (SELECT coalesce(sum(stale), 0)::int FROM chunks) AS stale,
-            (SELECT count(*)::int FROM public.products WHERE removed_at IS NULL) AS present
+            (SELECT count(*)::int FROM public.products WHERE removed_at IS NULL) AS present,
+            (SELECT max(snapshot_id) FROM medipim.sync_runs WHERE published_at IS NOT NULL) AS "newestPublished"
           FROM seen, stage, quarantine`
         return facts as StagedChanges
       })
@@ -131,11 +132,12 @@ export class Catalogue extends Context.Service<
           SELECT ${runId}, id, 'removed', now() FROM gone`
       })
 
-      const close = Effect.fn("Catalogue.close")(function* (result: PublishResult) {
+      const close = Effect.fn("Catalogue.close")(function* (result: PublishResult, snapshotId: SnapshotId) {
         // Plans that were made for a much smaller table would read all of it for each batch of the next run.
         if (result.counts.inserted + result.counts.restored > growthWorthAnalysing) yield* sql`ANALYZE public.products`
         yield* sql`UPDATE medipim.sync_runs
-          SET result = ${yield* Effect.orDie(stored(result))}::jsonb, published_at = now()
+          SET result = ${yield* Effect.orDie(stored(result))}::jsonb, published_at = now(),
+            snapshot_id = ${snapshotId}
           WHERE id = ${result.runId}`
         yield* sql`TRUNCATE medipim.stage_products, medipim.stage_batches`
       })

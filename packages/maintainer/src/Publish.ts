@@ -73,7 +73,7 @@ export class Publish extends Context.Service<
         if (dryRun === true) return result
         yield* catalogue.write(runId)
         if (removed > 0) yield* catalogue.remove(runId)
-        yield* catalogue.close(result)
+        yield* catalogue.close(result, manifest.snapshotId)
         return result
       })
 

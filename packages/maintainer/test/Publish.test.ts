@@ -236,6 +236,20 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Publish",
     })
   )
 
+  it.effect("removes nothing for a snapshot that is older than the one published last", () =>
+    Effect.gen(function* () {
+      yield* empty
+      yield* sync(products(30))
+      const older = yield* snapshotOf(products(30))
+      yield* sync([...products(30), product(90)])
+      const runId = yield* beginRun()
+      yield* stageAll(runId, older)
+      const { counts, warnings } = yield* (yield* Publish).run({ runId, snapshotId: older })
+      assert.deepInclude(counts, { unchanged: 30, removed: 0 })
+      assert.match(warnings.join(), /a newer snapshot/)
+    })
+  )
+
   it.effect("publishes nothing for a run that has ended", () =>
     Effect.gen(function* () {
       yield* empty
