@@ -183,6 +183,12 @@ export class Download extends Context.Service<
           yield* store.remove(left.map(({ key }) => key))
         })
 
+        /** Housekeeping never spoils a download. */
+        const prune = snapshots.prune.pipe(
+          Effect.tap((gone) => (gone.length === 0 ? Effect.void : Effect.logInfo("Old snapshots were removed", gone))),
+          Effect.ignore({ log: "Warn" })
+        )
+
         const run = Effect.fn("Download.run")(function* (id: SnapshotId, onProgress: OnProgress) {
           const complete = yield* snapshots.find(id)
           if (Option.isSome(complete)) return complete.value
@@ -193,7 +199,8 @@ export class Download extends Context.Service<
                 ? Effect.andThen(Effect.logWarning(error.message), Metric.update(breaks, 1))
                 : Effect.void
             ),
-            Effect.retry({ ...newBeginnings, while: (error) => error._tag === "StreamBroken" })
+            Effect.retry({ ...newBeginnings, while: (error) => error._tag === "StreamBroken" }),
+            Effect.tap(() => prune)
           )
         })
 

@@ -1,9 +1,18 @@
 import { SnapshotId } from "@medipim/domain/Ids"
-import { Manifest, manifestKey, type SnapshotSummary, snapshotsPrefix, summaryOf } from "@medipim/domain/Snapshot"
+import {
+  Manifest,
+  manifestKey,
+  prefixOf,
+  type SnapshotSummary,
+  snapshotsPrefix,
+  summaryOf
+} from "@medipim/domain/Snapshot"
 import { SnapshotStore, StoreError } from "@medipim/domain/SnapshotStore"
 import { Context, Effect, Layer, Option, Schema, Stream } from "effect"
 
 const readsAtOnce = 4
+/** A week of nights: enough to look back, and to publish an earlier state again. */
+const kept = 7
 const decodeManifest = Schema.decodeUnknownEffect(Schema.fromJsonString(Manifest))
 const isSnapshotId = Schema.is(SnapshotId)
 
@@ -15,6 +24,8 @@ export class Snapshots extends Context.Service<
     readonly find: (id: SnapshotId) => Effect.Effect<Option.Option<Manifest>, StoreError>
     /** Newest first. */
     readonly list: Effect.Effect<ReadonlyArray<SnapshotSummary>, StoreError>
+    /** Removes old snapshots, and what downloads that were killed have left. Answers what went. */
+    readonly prune: Effect.Effect<ReadonlyArray<SnapshotId>, StoreError>
   }
 >()("fetcher/Snapshots") {
   static readonly layer = Layer.effect(
@@ -40,15 +51,33 @@ export class Snapshots extends Context.Service<
         )
       )
 
-      const list = store.folders(snapshotsPrefix).pipe(
-        Effect.flatMap((names) =>
-          Effect.forEach(names.filter(isSnapshotId).reverse(), find, { concurrency: readsAtOnce })
-        ),
+      /** All that have begun, newest first. */
+      const ids = Effect.map(store.folders(snapshotsPrefix), (names) => names.filter(isSnapshotId).reverse())
+
+      const list = ids.pipe(
+        Effect.flatMap((all) => Effect.forEach(all, find, { concurrency: readsAtOnce })),
         Effect.map((found) => found.flatMap(Option.toArray).map(summaryOf)),
         Effect.withSpan("Snapshots.list")
       )
 
-      return Snapshots.of({ find, list })
+      /** The manifest goes first: a snapshot that is half removed is none. */
+      const remove = Effect.fnUntraced(function* (id: SnapshotId) {
+        const objects = yield* store.list(prefixOf(id))
+        yield* store.remove([manifestKey(id)])
+        yield* store.remove(objects.map(({ key }) => key))
+      })
+
+      const prune = Effect.gen(function* () {
+        const complete = (yield* list).map(({ snapshotId }) => snapshotId)
+        const newest = complete[0]
+        const keep = new Set(complete.slice(0, kept))
+        // What is newer than the newest complete one may be a download that goes on.
+        const old = (yield* ids).filter((id) => !keep.has(id) && newest !== undefined && id < newest)
+        yield* Effect.forEach(old, remove, { discard: true })
+        return old
+      }).pipe(Effect.withSpan("Snapshots.prune"))
+
+      return Snapshots.of({ find, list, prune })
     })
   )
 }
