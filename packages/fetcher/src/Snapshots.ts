@@ -68,7 +68,8 @@ export class Snapshots extends Context.Service<
       })
 
       const prune = Effect.gen(function* () {
-        const complete = (yield* list).map(({ snapshotId }) => snapshotId)
+        // An empty answer is stored too, but must not push a catalogue out.
+        const complete = (yield* list).filter(({ complete }) => complete).map(({ snapshotId }) => snapshotId)
         const newest = complete[0]
         const keep = new Set(complete.slice(0, kept))
         // What is newer than the newest complete one may be a download that goes on.

@@ -167,6 +167,8 @@ layer(downloads(impatient).pipe(Layer.provideMerge(simulated())), { excludeTestS
         yield* store.put(`${prefixOf(killed)}part-00000.ndjson.gz`, Buffer.from("half"), "application/gzip")
         const made: Array<SnapshotId> = []
         for (let i = 0; i < 8; i++) made.push((yield* run(nextId())).snapshotId)
+        yield* control("POST /control/faults", { fault: "empty" })
+        yield* run(nextId())
         const goingOn = SnapshotId.make("20991231T000000Z-00000001")
         yield* store.put(`${prefixOf(goingOn)}part-00000.ndjson.gz`, Buffer.from("half"), "application/gzip")
         made.push((yield* run(nextId())).snapshotId)

@@ -86,5 +86,5 @@ export const databaseSettings = {
     schema: secretOf(/^postgres(ql)?:\/\/\S+$/),
     expects: "a postgres:// address"
   }),
-  databaseConnections: withDefault("DATABASE_CONNECTIONS", "most connections to the database", wholeNumber(2, 100), 6)
+  databaseConnections: withDefault("DATABASE_CONNECTIONS", "most connections to the database", wholeNumber(4, 100), 6)
 }
