@@ -134,7 +134,8 @@ export class Catalogue extends Context.Service<
 
       const close = Effect.fn("Catalogue.close")(function* (result: PublishResult, snapshotId: SnapshotId) {
         // Plans that were made for a much smaller table would read all of it for each batch of the next run.
-        if (result.counts.inserted + result.counts.restored > growthWorthAnalysing) yield* sql`ANALYZE public.products`
+        if (result.counts.inserted + result.counts.restored > growthWorthAnalysing)
+          yield* sql`ANALYZE public.products (id)`
         yield* sql`UPDATE medipim.sync_runs
           SET result = ${yield* Effect.orDie(stored(result))}::jsonb, published_at = now(),
             snapshot_id = ${snapshotId}
