@@ -110,6 +110,31 @@ layer(TestStack.layer(300), { excludeTestServices: true, timeout: "60 seconds" }
     })
   )
 
+  it.effect("tells metrics on a port of their own, and nowhere else", () =>
+    Effect.gen(function* () {
+      const { addresses, metricsPort } = yield* TestStack
+      for (const [i, service] of services.entries()) {
+        const { status, body } = yield* request(`http://localhost:${metricsPort + i}/metrics`, "GET")
+        assert.strictEqual(status, 200)
+        assert.match(String(body.text), /^process_resident_memory_bytes \d+/m)
+        assert.strictEqual((yield* request(`${addresses[service]}/metrics`, "GET", adminKey)).status, 404)
+        const { port } = new URL(addresses[service] ?? "")
+        assert.strictEqual((yield* request(`http://localhost:${metricsPort + i}/status`, "GET", adminKey)).status, 404)
+        assert.notStrictEqual(Number(port), metricsPort + i)
+      }
+    })
+  )
+
+  it.effect("is ready when everything that it needs is there", () =>
+    Effect.gen(function* () {
+      const { addresses } = yield* TestStack
+      for (const service of services) {
+        const { status, body } = yield* request(`${addresses[service]}/readyz`, "GET")
+        assert.deepStrictEqual([status, body], [200, { status: "ready" }])
+      }
+    })
+  )
+
   it.effect("names every bad option at once, unknown ones too", () =>
     Effect.gen(function* () {
       const options = { mode: "everything", chunkSize: 5, offset: -1, limit: 0, snapshotId: "x", dryRun: "yes", zz: 1 }

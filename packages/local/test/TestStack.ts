@@ -29,6 +29,8 @@ export class TestStack extends Context.Service<
     readonly addresses: Readonly<Record<string, string>>
     readonly snapshotDir: string
     readonly databaseUrl: string
+    /** Of the fetcher; the maintainer and the orchestrator have the next two. */
+    readonly metricsPort: number
     /** A control route of the simulator. */
     readonly control: (route: string, body?: unknown) => Effect.Effect<Record<string, unknown>>
   }
@@ -62,7 +64,7 @@ export class TestStack extends Context.Service<
             return (await answer.json()) as Record<string, unknown>
           })
         return Layer.mergeAll(
-          Layer.succeed(TestStack, { addresses, snapshotDir, databaseUrl, control }),
+          Layer.succeed(TestStack, { addresses, snapshotDir, databaseUrl, control, metricsPort: on.metrics.port }),
           OrchestratorClient.layer({ baseUrl: addresses.ORCHESTRATOR_URL, adminKey: key }),
           FetcherClient.layer({ baseUrl: addresses.FETCHER_URL, adminKey: key }),
           MaintainerClient.layer({ baseUrl: addresses.MAINTAINER_URL, adminKey: key }),
