@@ -5,7 +5,7 @@ import { Config, ConfigProvider, Context, Effect, Layer, Redacted } from "effect
 import { exitCodes, Outcome } from "./Outcome.ts"
 
 /** Files that may hold the settings, the first one first; the environment goes before both. */
-const files = [".env", ".local/stack.env"]
+const files = [".local/stack.env", ".env"]
 
 /** What a file sets; an empty value sets nothing. A file that is not there is fine. */
 const read = (file: string): Record<string, string | undefined> => {
@@ -17,7 +17,7 @@ const read = (file: string): Record<string, string | undefined> => {
   }
 }
 
-/** The environment, then `.env`, then what the stack of `npm start` tells about itself. */
+/** The environment, then what the stack of `npm start` tells about itself while it runs, then `.env`. */
 export const settings = ConfigProvider.layer(
   ConfigProvider.fromEnv().pipe((environment) =>
     files.reduce((before, file) => ConfigProvider.orElse(before, ConfigProvider.fromUnknown(read(file))), environment)

@@ -1,6 +1,6 @@
 /**
  * The budgets of the design, measured: each figure beside its yardstick, in one run on one machine. Needs curl and gzip.
- * `npm run bench`, or `npm run bench -- 1000000` for another number of products. `DATABASE_URL` takes another empty
+ * `npm run bench`, or `npm run bench -- 1000000` for another number of products. `LOCAL_DATABASE_URL` takes another empty
  * database than the embedded one, for example of a Postgres that has lz4; its server must run here and read files.
  */
 import { spawnSync } from "node:child_process"
@@ -62,7 +62,7 @@ const report = (rows: ReadonlyArray<readonly [string, number, string, number | u
 
 const bench = Effect.gen(function* () {
   const on = yield* freePorts
-  const given = process.env.DATABASE_URL
+  const given = process.env.LOCAL_DATABASE_URL
   const url =
     given === undefined
       ? (yield* EmbeddedPostgres.make({ dir: join(dir, "postgres"), port: on.postgres.port, durable: true })).url

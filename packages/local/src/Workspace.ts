@@ -4,7 +4,6 @@ import * as fs from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { parseEnv } from "node:util"
 import { accountOf } from "./PostgresBinaries.ts"
 
 /** The root of the repository. */
@@ -14,8 +13,12 @@ export const root = fileURLToPath(new URL("../../..", import.meta.url))
 const folder = process.env.MEDIPIM_LOCAL_DIR || join(root, ".local")
 export const snapshotDir = join(folder, "snapshots")
 export const logDir = join(folder, "logs")
-/** The addresses and the key of the stack that runs, for `npm run medipim`; read by nobody else. */
+/**
+ * The addresses and the key of the stack, for `npm run medipim`. It is there while the stack runs, and goes before `.env`:
+ * next to a stack on this machine, nobody means production.
+ */
 const stackFile = join(folder, "stack.env")
+const keyFile = join(folder, "admin-key")
 
 export const prepare = (): void => {
   for (const dir of [folder, snapshotDir, logDir]) fs.mkdirSync(dir, { recursive: true })
@@ -37,14 +40,25 @@ export const databaseDir = (): string => {
   return join(outside, "postgres")
 }
 
-/** The admin key: the environment's, the one of the last start, or a new one. */
-export const adminKey = (fromEnvironment: string | undefined): string => {
-  const before = fs.existsSync(stackFile) ? parseEnv(fs.readFileSync(stackFile, "utf8")) : {}
-  return fromEnvironment ?? before.ADMIN_KEY ?? randomBytes(24).toString("hex")
+const writeSecret = (file: string, text: string): void => {
+  fs.writeFileSync(file, text, { mode: 0o600 })
+  fs.chmodSync(file, 0o600)
 }
 
-export const describeStack = (variables: Readonly<Record<string, string>>): void => {
-  const lines = Object.entries(variables).map(([name, value]) => `${name}=${value}\n`)
-  fs.writeFileSync(stackFile, lines.join(""), { mode: 0o600 })
-  fs.chmodSync(stackFile, 0o600)
+/** The admin key: the environment's, the one of the last start, or a new one. */
+export const adminKey = (fromEnvironment: string | undefined): string => {
+  const before = fs.existsSync(keyFile) ? fs.readFileSync(keyFile, "utf8").trim() : ""
+  const key = fromEnvironment ?? (before === "" ? randomBytes(24).toString("hex") : before)
+  writeSecret(keyFile, key)
+  return key
 }
+
+export const describeStack = (variables: Readonly<Record<string, string>>): void =>
+  writeSecret(
+    stackFile,
+    Object.entries(variables)
+      .map(([name, value]) => `${name}=${value}\n`)
+      .join("")
+  )
+
+export const forgetStack = (): void => fs.rmSync(stackFile, { force: true })

@@ -1,4 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
+import { existsSync } from "node:fs"
 import { createServer } from "node:net"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -27,6 +28,9 @@ const marked = (mark: string): ReadonlyArray<string> =>
     .split("\n")
     .filter((line) => line.includes(`MEDIPIM_LOCAL_DIR=${mark}`) && !line.includes(" ps "))
 
+/** Where a developer may keep the real products: nothing listens there, so touching it fails the start. */
+const production = "postgres://operator@127.0.0.1:9/production"
+
 const folders: Array<string> = []
 const children: Array<ChildProcess> = []
 
@@ -41,7 +45,15 @@ const start = async (args: ReadonlyArray<string>, ports?: Record<string, string>
   const child = spawn(
     process.execPath,
     ["--conditions=medipim-source", join(root, "packages/local/src/main.ts"), ...args],
-    { env: { ...process.env, ...(ports ?? (await freePorts())), MEDIPIM_LOCAL_DIR: dir, ADMIN_KEY: "k".repeat(40) } }
+    {
+      env: {
+        ...process.env,
+        ...(ports ?? (await freePorts())),
+        MEDIPIM_LOCAL_DIR: dir,
+        ADMIN_KEY: "k".repeat(40),
+        DATABASE_URL: production
+      }
+    }
   )
   children.push(child)
   let said = ""
@@ -86,9 +98,11 @@ describe("npm start", () => {
     const { child, dir, exited, until } = await start(["--products", "150"])
     await until("npm run medipim -- sync")
     assert.isAbove(marked(dir).length, 5)
+    assert.isTrue(existsSync(join(dir, "stack.env")), "the command line finds the stack")
     child.kill("SIGINT")
     await exited
     await nothingLeft(dir)
+    assert.isFalse(existsSync(join(dir, "stack.env")), "and no longer when it is gone")
   }, 90_000)
 
   it("leaves nothing behind when it is killed in the middle of the sync, and goes on with it", async () => {
