@@ -1,7 +1,8 @@
 import { StoreError } from "@medipim/domain/SnapshotStore"
 
 /** Supabase takes few characters beyond these (supabase-storage-notes.md section 5), and a folder must not be left. */
-const valid = /^(?:[A-Za-z0-9_-][A-Za-z0-9._-]*\/?)*$/
+const name = "[A-Za-z0-9_-][A-Za-z0-9._-]*"
+const valid = new RegExp(`^(?:${name}(?:/${name})*/?)?$`)
 
 /** The error for a key that no adapter takes, or `undefined` for a good one. */
 export const invalidKey = (operation: StoreError["operation"], key: string): StoreError | undefined =>
