@@ -139,8 +139,8 @@ export class Staging extends Context.Service<
       }, repeat)
 
       const sweep = Effect.fn("Staging.sweep")(function* (runId: RunId) {
-        yield* sql`DELETE FROM medipim.stage_products WHERE run_id < ${runId} OR run_id > ${runId}`
-        yield* sql`DELETE FROM medipim.stage_batches WHERE run_id < ${runId} OR run_id > ${runId}`
+        yield* sql`DELETE FROM medipim.stage_products WHERE run_id < ${runId}`
+        yield* sql`DELETE FROM medipim.stage_batches WHERE run_id < ${runId}`
       }, repeat)
 
       const isRunning = Effect.fn("Staging.isRunning")(function* (runId: RunId) {

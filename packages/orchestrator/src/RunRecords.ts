@@ -36,7 +36,10 @@ export class RunRecords extends Context.Service<
     readonly isUsed: (snapshotId: SnapshotId) => Effect.Effect<boolean, SqlError>
     /** Does nothing once the run has ended. */
     readonly advance: (id: RunId, advance: Advance) => Effect.Effect<void, SqlError>
-    /** Ends a running run, however long the database is away. One that has published can no longer be cancelled: it will succeed. */
+    /**
+     * Ends a running run, however long the database is away. One that has published can no longer be cancelled, and has succeeded
+     * whatever happened to the answer of the publish.
+     */
     readonly end: (id: RunId, ending: Ending) => Effect.Effect<void, SqlError>
   }
 >()("orchestrator/RunRecords") {
@@ -113,10 +116,11 @@ export class RunRecords extends Context.Service<
         function* (id: RunId, ending: Ending) {
           const failure = ending.status === "succeeded" ? null : JSON.stringify(ending.failure)
           yield* sql`UPDATE medipim.sync_runs
-          SET status = ${ending.status}, failure = ${failure}::jsonb, ended_at = now(), phase = 'idle',
+          SET status = CASE WHEN published_at IS NULL THEN ${ending.status} ELSE 'succeeded' END,
+            failure = CASE WHEN published_at IS NULL THEN ${failure}::jsonb END, ended_at = now(), phase = 'idle',
             progress = CASE WHEN ${ending.status} = 'succeeded'
               THEN progress || '{"percent": 100, "etaSeconds": 0}' ELSE progress || '{"etaSeconds": null}' END
-          WHERE id = ${id} AND status = 'running' AND (published_at IS NULL OR ${ending.status} = 'succeeded')`
+          WHERE id = ${id} AND status = 'running' AND (published_at IS NULL OR ${ending.status} <> 'cancelled')`
         },
         Effect.retry({ while: passingFaults.while, schedule: Schedule.spaced("2 seconds") })
       )

@@ -41,12 +41,17 @@ export class Runs extends Context.Service<
       const engine = yield* WorkflowEngine.WorkflowEngine
       const inEngine = Effect.provideService(WorkflowEngine.WorkflowEngine, engine)
 
-      const start = Effect.fn("Runs.start")(function* (options: SyncOptions) {
-        const run = yield* records.begin(options)
-        yield* Effect.logInfo(`Sync ${run.runId} starts`, options)
-        yield* Sync.execute(payloadOf(run), { discard: true })
-        return run
-      }, inEngine)
+      const start = Effect.fn("Runs.start")(
+        function* (options: SyncOptions) {
+          const run = yield* records.begin(options)
+          yield* Effect.logInfo(`Sync ${run.runId} starts`, options)
+          yield* Sync.execute(payloadOf(run), { discard: true })
+          return run
+          // A caller that goes away must not leave a record without its workflow.
+        },
+        inEngine,
+        Effect.uninterruptible
+      )
 
       const find = Effect.fn("Runs.find")(function* (id: string) {
         const run = yield* records.find(id)
