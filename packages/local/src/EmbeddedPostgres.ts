@@ -47,6 +47,12 @@ const answers = (port: number): Promise<boolean> =>
     socket.once("connect", () => end(true)).once("error", () => end(false))
   })
 
+/** What the server says of itself in the line that `pg_ctl --wait` reads: a port that answers may still be starting. */
+const isReady = (dir: string): boolean => {
+  const file = join(dir, "postmaster.pid")
+  return fs.existsSync(file) && fs.readFileSync(file, "utf8").split("\n")[7]?.trim() === "ready"
+}
+
 const passwordOf = (dir: string): string => fs.readFileSync(join(dir, "password"), "utf8").trim()
 
 /** Makes the data folder beside its place and renames it: an interrupted start leaves nothing half done. */
@@ -129,7 +135,8 @@ const start = async (options: Options): Promise<Started> => {
     over = true
   })
   for (let i = 0; i < 600 && !over; i++) {
-    if (await answers(port)) {
+    // In this order: a server that answers has replaced what one before it left in the folder.
+    if ((await answers(port)) && isReady(options.dir)) {
       return {
         url: Redacted.make(`postgres://postgres:${passwordOf(options.dir)}@127.0.0.1:${port}/postgres`),
         port,
