@@ -21,6 +21,7 @@ export type PublishCounts = typeof PublishCounts.Type
 
 /** Why a publish was refused. Nothing was changed. */
 export const RefusalReason = Schema.Literals([
+  "nothing-to-publish",
   "incomplete-staging",
   "too-many-rejected",
   "too-many-removed",
@@ -55,6 +56,12 @@ export interface Staged {
   readonly present: number
   /** The newest snapshot that was published before, if any. */
   readonly newestPublished: string | null
+}
+
+/** A run that looked at nothing proves nothing. */
+export const nothingToPublish = (snapshot: { readonly complete: boolean }, records: number): string | undefined => {
+  if (!snapshot.complete) return "the snapshot is an empty answer of MediPim (204)."
+  return records === 0 ? "there is no record in the range: offset is beyond the end of the snapshot." : undefined
 }
 
 /**

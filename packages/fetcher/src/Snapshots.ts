@@ -54,8 +54,17 @@ export class Snapshots extends Context.Service<
       /** All that have begun, newest first. */
       const ids = Effect.map(store.folders(snapshotsPrefix), (names) => names.filter(isSnapshotId).reverse())
 
+      /** A manifest that nobody can read hides its own snapshot, not the others. */
+      const readable = (id: SnapshotId) =>
+        find(id).pipe(
+          Effect.catchIf(
+            (error) => error.fault === "invalid",
+            (error) => Effect.as(Effect.logWarning(error.message), Option.none<Manifest>())
+          )
+        )
+
       const list = ids.pipe(
-        Effect.flatMap((all) => Effect.forEach(all, find, { concurrency: readsAtOnce })),
+        Effect.flatMap((all) => Effect.forEach(all, readable, { concurrency: readsAtOnce })),
         Effect.map((found) => found.flatMap(Option.toArray).map(summaryOf)),
         Effect.withSpan("Snapshots.list")
       )

@@ -28,6 +28,8 @@ export class Catalogue extends Context.Service<
     readonly claim: (
       runId: RunId
     ) => Effect.Effect<{ readonly running: boolean; readonly published: PublishResult | undefined }, SqlError>
+    /** True as soon as somebody asked to stop the run, also while this transaction holds its row. */
+    readonly isCancelled: (runId: RunId) => Effect.Effect<boolean, SqlError>
     readonly staged: (runId: RunId, range: Chunk) => Effect.Effect<StagedChanges, SqlError>
     /** How many products of the catalogue no line of the run names. */
     readonly missing: (runId: RunId) => Effect.Effect<number, SqlError>
@@ -47,13 +49,17 @@ export class Catalogue extends Context.Service<
       const published = Schema.decodeUnknownEffect(StoredResult)
       const stored = Schema.encodeEffect(StoredResult)
 
+      const isCancelled = Effect.fn("Catalogue.isCancelled")(function* (runId: RunId) {
+        return (yield* sql`SELECT FROM medipim.sync_cancellations WHERE run_id = ${runId}`).length > 0
+      })
+
       const claim = Effect.fn("Catalogue.claim")(function* (runId: RunId) {
         const [run] = yield* sql<{ readonly status: string; readonly result: string | null }>`
           SELECT status, CASE WHEN published_at IS NOT NULL THEN result::text END AS result
           FROM medipim.sync_runs WHERE id = ${runId} FOR UPDATE`
         const result = run?.result ?? undefined
         return {
-          running: run?.status === "running",
+          running: run?.status === "running" && !(yield* isCancelled(runId)),
           published: result === undefined ? undefined : yield* Effect.orDie(published(result))
         }
       })
@@ -143,7 +149,7 @@ export class Catalogue extends Context.Service<
         yield* sql`TRUNCATE medipim.stage_products, medipim.stage_batches`
       })
 
-      return Catalogue.of({ claim, staged, missing, write, remove, close })
+      return Catalogue.of({ claim, isCancelled, staged, missing, write, remove, close })
     })
   )
 }

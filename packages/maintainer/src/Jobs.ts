@@ -1,4 +1,5 @@
 import type { RunId } from "@medipim/domain/Ids"
+import { Busy } from "@medipim/http-api/Failure"
 import type { ChunkCounts, StageRequest } from "@medipim/http-api/MaintainerApi"
 import { Context, Effect, Layer, Semaphore } from "effect"
 
@@ -27,12 +28,12 @@ export class Jobs extends Context.Service<
   {
     readonly chunks: () => ReadonlyArray<RunningChunk>
     readonly publishing: () => RunId | null
-    readonly isStaging: (request: StageRequest) => boolean
-    /** Runs the staging of a chunk, waiting for its turn. `tell` keeps its counts. */
+    readonly assertFree: (request: StageRequest) => Effect.Effect<void, Busy>
+    /** Runs the staging of a chunk, waiting for its turn; `tell` keeps its counts. Fails while the chunk is being staged. */
     readonly staging: <A, E, R>(
       request: StageRequest,
       work: (tell: (counts: ChunkCounts) => Effect.Effect<void>) => Effect.Effect<A, E, R>
-    ) => Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E | Busy, R>
     readonly publish: <A, E, R>(runId: RunId, work: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   }
 >()("maintainer/Jobs") {
@@ -44,18 +45,31 @@ export class Jobs extends Context.Service<
       let publishing: RunId | null = null
       const keyOf = ({ runId, offset }: StageRequest) => `${runId}/${offset}`
 
+      const assertFree = (request: StageRequest) =>
+        Effect.suspend(() =>
+          running.has(keyOf(request))
+            ? Effect.fail(
+                new Busy({
+                  message: `The chunk at ${request.offset} of run ${request.runId} is being staged.`,
+                  job: keyOf(request)
+                })
+              )
+            : Effect.void
+        )
+
       return Jobs.of({
         chunks: () => [...running.values()],
         publishing: () => publishing,
-        isStaging: (request) => running.has(keyOf(request)),
+        assertFree,
         staging: (request, work) => {
           const note = (counts: ChunkCounts) =>
             Effect.sync(() => {
               running.set(keyOf(request), { runId: request.runId, offset: request.offset, counts })
             })
-          return note(nothingYet).pipe(
-            Effect.andThen(turns.withPermit(work(note))),
-            Effect.ensuring(Effect.sync(() => running.delete(keyOf(request))))
+          return Effect.acquireUseRelease(
+            Effect.andThen(assertFree(request), note(nothingYet)),
+            () => turns.withPermit(work(note)),
+            () => Effect.sync(() => running.delete(keyOf(request)))
           )
         },
         publish: (runId, work) =>

@@ -1,8 +1,8 @@
 import { SnapshotStore } from "@medipim/domain/SnapshotStore"
-import { Busy, Unavailable } from "@medipim/http-api/Failure"
+import { type Busy, Unavailable } from "@medipim/http-api/Failure"
 import { MaintainerApi } from "@medipim/http-api/MaintainerApi"
 import { jobEvents } from "@medipim/platform/JobEvents"
-import { sqlMessage } from "@medipim/platform/Postgres"
+import { isPassing, sqlMessage } from "@medipim/platform/Postgres"
 import { databaseCheck, readiness } from "@medipim/platform/Readiness"
 import { Clock, Effect, Layer } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
@@ -27,12 +27,14 @@ const systemLayer = HttpApiBuilder.group(
   })
 )
 
-const retryable = (error: StageError): boolean => {
+const retryable = (error: StageError | Busy): boolean => {
   switch (error._tag) {
     case "StoreError":
       return error.retryable
     case "SqlError":
-      return error.isRetryable
+      return isPassing(error)
+    case "Busy":
+      return true
     case "SnapshotBroken":
     case "RunNotRunning":
       return false
@@ -61,12 +63,7 @@ const maintainerLayer = HttpApiBuilder.group(
         })),
       run: Effect.fnUntraced(function* ({ payload }) {
         const { runId, offset } = payload
-        if (jobs.isStaging(payload)) {
-          return yield* new Busy({
-            message: `The chunk at ${offset} of run ${runId} is being staged.`,
-            job: `${runId}/${offset}`
-          })
-        }
+        yield* jobs.assertFree(payload)
         return jobEvents(
           (tell) =>
             jobs

@@ -1,6 +1,7 @@
 import { rangeOf } from "@medipim/domain/ChunkPlan"
 import {
   incompleteness,
+  nothingToPublish,
   type PublishCounts,
   PublishRefused,
   removalsOff,
@@ -57,6 +58,8 @@ export class Publish extends Context.Service<
           new PublishRefused({ reason, message: `Nothing was published: ${message}`, counts })
 
         if (!running) return yield* refuse("not-running", `run ${runId} is not running.`)
+        const nothing = nothingToPublish(manifest, records)
+        if (nothing !== undefined) return yield* refuse("nothing-to-publish", nothing)
         const incomplete = incompleteness(staged, records)
         if (incomplete !== undefined) return yield* refuse("incomplete-staging", incomplete)
         const rejected = tooManyRejected(staged.rejected, records)
@@ -74,6 +77,7 @@ export class Publish extends Context.Service<
         yield* catalogue.write(runId)
         if (removed > 0) yield* catalogue.remove(runId)
         yield* catalogue.close(result, manifest.snapshotId)
+        if (yield* catalogue.isCancelled(runId)) return yield* refuse("not-running", `run ${runId} was cancelled.`)
         return result
       })
 

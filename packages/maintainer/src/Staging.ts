@@ -144,7 +144,8 @@ export class Staging extends Context.Service<
       }, repeat)
 
       const isRunning = Effect.fn("Staging.isRunning")(function* (runId: RunId) {
-        const rows = yield* sql`SELECT FROM medipim.sync_runs WHERE id = ${runId} AND status = 'running'`
+        const rows = yield* sql`SELECT FROM medipim.sync_runs WHERE id = ${runId} AND status = 'running'
+          AND NOT EXISTS (SELECT FROM medipim.sync_cancellations WHERE run_id = ${runId})`
         return rows.length > 0
       }, repeat)
 

@@ -20,9 +20,16 @@ export const layer = (connection: Connection, applicationName: string) =>
     startupParameters: { search_path: schemaName }
   })
 
+/** SQLSTATE classes of faults that pass: no connection free (53), a server that stops, restarts or begins (57P). */
+const passingState = /^(53|57P)/
+
+/** True when the same work can succeed later. A connection that was killed in the middle counts too. */
+export const isPassing = (error: SqlError): boolean =>
+  error.isRetryable || passingState.test(String((error.reason.cause as { readonly code?: unknown } | undefined)?.code))
+
 /** Retry of work that a passing fault of the database may have stopped; permanent faults are not repeated. */
 export const passingFaults = {
-  while: (error: { readonly _tag: string }) => error._tag === "SqlError" && (error as SqlError).isRetryable,
+  while: (error: { readonly _tag: string }) => error._tag === "SqlError" && isPassing(error as SqlError),
   schedule: Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("5 seconds")]).pipe(Schedule.jittered),
   times: 6
 }

@@ -1,0 +1,248 @@
+import { isDeepStrictEqual } from "node:util"
+import { assert, layer } from "@effect/vitest"
+import { Cause, Effect } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { Publish } from "../src/Publish.ts"
+import { Stage } from "../src/Stage.ts"
+import { beginRun, line, product, type Source, services, writeSnapshot } from "./Fixture.ts"
+
+const SEED = Number(process.env.MEDIPIM_CHAOS_SEED ?? 20_261_123)
+const HISTORIES = 200
+
+const mulberry32 = (seed: number) => {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+const makeDice = (seed: number) => {
+  const next = mulberry32(seed)
+  const int = (from: number, to: number) => from + Math.floor(next() * (to - from + 1))
+  return {
+    int,
+    chance: (share: number) => next() < share,
+    oneOf: <A>(items: ReadonlyArray<A>) => items[int(0, items.length - 1)] as A,
+    shuffled: <A>(items: ReadonlyArray<A>) => {
+      const places = new Map(items.map((item) => [item, next()]))
+      return items.toSorted((a, b) => (places.get(a) ?? 0) - (places.get(b) ?? 0))
+    }
+  }
+}
+type Dice = ReturnType<typeof makeDice>
+
+/** As the model holds it: its `embedUrl` is only added to the text of a line. */
+interface Product extends Source {
+  readonly meta: { readonly createdAt: number; readonly updatedAt: number }
+}
+
+/** Without a product it cannot be decoded; without an id it does not even tell which product it is about. */
+interface Line {
+  readonly id: string | undefined
+  readonly product: Product | undefined
+  readonly text: (index: number, total: number) => string
+}
+
+/** The source: gives the random lines of one snapshot after the other. */
+const makeSource = (dice: Dice) => {
+  const present = new Map<string, Product>()
+  const gone = new Map<string, Product>()
+  let serial = 0
+  /** Content that no product ever had, this many seconds newer. */
+  const altered = (from: Product, seconds: number): Product => {
+    serial += 1
+    const key = dice.oneOf(["publicPrice", "name", "keyWithoutColumn"])
+    const value = key === "name" ? { en: `Name ${serial}` } : 10_000 + serial
+    return { ...from, [key]: value, meta: { ...from.meta, updatedAt: from.meta.updatedAt + seconds } }
+  }
+  const meta = { createdAt: 1_700_000_000, updatedAt: 1_700_000_000 }
+  const newer = (from: Product) => altered(from, dice.int(1, 1000))
+  const newProduct = () => newer({ ...product(serial + 1), meta })
+  const same = (from: Product) => from
+  const older = (from: Product) => altered(from, -dice.int(1, 1000))
+
+  const text = ({ id, meta, ...rest }: Product, more: object): Line["text"] => {
+    const others = { ...rest, meta: { ...meta, embedUrl: `https://signed.example/${dice.int(0, 1e9)}` }, ...more }
+    // With the id at the end only parsing can tell it.
+    const result = dice.chance(0.2) ? { ...others, id } : { id, ...others }
+    return (index, total) => line(result, index, total)
+  }
+  const sent = (product: Product): Line => ({ id: product.id, product, text: text(product, {}) })
+  const rejected = (id: string | undefined, text: Line["text"]): Line => ({ id, product: undefined, text })
+  const undecodable = (from: Product) => rejected(from.id, text(from, { publicPrice: "free" }))
+  const broken = (id: string | undefined) =>
+    rejected(id, (index, total) => line({ id }, index, total).replace("}}", ',"name":oops'))
+  const keep = (product: Product) => {
+    present.set(product.id, product)
+    gone.delete(product.id)
+    return sent(product)
+  }
+  const operations: Record<string, (product: Product) => ReadonlyArray<Line>> = {
+    unchanged: (product) => [sent(product)],
+    changed: (product) => [keep(dice.chance(0.7) ? newer(product) : altered(product, 0))],
+    replaced: (product) => [keep({ ...newer(product), status: "replaced", replacement: "M000000001" })],
+    stale: (product) => [sent(older(product))],
+    rejected: (product) => [dice.chance(0.5) ? undecodable(product) : broken(product.id)],
+    removed: (product) => {
+      present.delete(product.id)
+      gone.set(product.id, product)
+      return []
+    },
+    twice: (product) => [sent(product), sent(dice.oneOf([older, newer, same])(product))],
+    // Both are new. Beside an unchanged line of its second a changed one is written in either order: not modelled.
+    twiceInOneSecond: (product) => {
+      const first = newer(product)
+      return [sent(first), keep(altered(first, 0))]
+    }
+  }
+
+  const deck = (): ReadonlyArray<string> => {
+    const cards = ["unchanged", "unchanged", "unchanged", "changed", "changed", "stale", "replaced"]
+    if (dice.chance(0.1)) return ["unchanged"]
+    if (dice.chance(0.7)) cards.push("removed", "removed")
+    if (dice.chance(0.4)) cards.push("rejected")
+    if (dice.chance(0.2)) cards.push("twice", "twiceInOneSecond")
+    return cards
+  }
+  const cameBack = (product: Product) => {
+    const back = keep(dice.oneOf([older, newer, same])(product))
+    return dice.chance(0.1) ? [back, sent(older(product))] : [back]
+  }
+
+  return (): ReadonlyArray<Line> => {
+    const cards = deck()
+    const back = [...gone.values()].filter(() => dice.chance(0.3))
+    const lines = [...present.values()].flatMap((product) => operations[dice.oneOf(cards)]?.(product) ?? [])
+    lines.push(...back.flatMap(cameBack))
+    const added = present.size === 0 ? dice.int(5, 25) : dice.int(0, Math.min(4, 25 - present.size))
+    for (let n = 0; n < added; n++) lines.push(keep(newProduct()))
+    if (dice.chance(0.12)) lines.push(broken(undefined))
+    return dice.chance(0.5) ? dice.shuffled(lines) : lines
+  }
+}
+
+type Catalogue = Map<string, { readonly content: Product; readonly removed: boolean }>
+const zero = { inserted: 0, updated: 0, unchanged: 0, stale: 0, restored: 0, removed: 0, rejected: 0, duplicates: 0 }
+
+/** Of the lines of a product the newest counts, and the later of two that are as new. */
+const winnersOf = (lines: ReadonlyArray<Line>) => {
+  const winners = new Map<string, Product>()
+  for (const { product } of lines) {
+    if (product === undefined) continue
+    const rival = winners.get(product.id)
+    if (rival === undefined || product.meta.updatedAt >= rival.meta.updatedAt) winners.set(product.id, product)
+  }
+  return winners
+}
+
+const outcomeOf = (product: Product, entry: ReturnType<Catalogue["get"]>) => {
+  if (entry === undefined) return "inserted"
+  if (entry.removed) return "restored"
+  if (isDeepStrictEqual(entry.content, product)) return "unchanged"
+  return product.meta.updatedAt < entry.content.meta.updatedAt ? "stale" : "updated"
+}
+
+/** The model: what these lines make of the catalogue. */
+const modelOf = (before: Catalogue, lines: ReadonlyArray<Line>) => {
+  const after = new Map(before)
+  const winners = winnersOf(lines)
+  const rejected = lines.filter(({ product }) => product === undefined).length
+  const duplicates = lines.length - rejected - winners.size
+  const counts = { ...zero, records: lines.length, rejected, duplicates }
+  const changes = new Map<string, string>()
+  for (const [id, content] of winners) {
+    const outcome = outcomeOf(content, before.get(id))
+    counts[outcome] += 1
+    if (outcome === "unchanged" || outcome === "stale") continue
+    after.set(id, { content, removed: false })
+    changes.set(id, outcome)
+  }
+  const named = new Set(lines.map(({ id }) => id))
+  if (duplicates > 0 || named.has(undefined)) return { after, counts, changes }
+  for (const [id, entry] of before) {
+    if (entry.removed || named.has(id)) continue
+    counts.removed += 1
+    after.set(id, { ...entry, removed: true })
+    changes.set(id, "removed")
+  }
+  return { after, counts, changes }
+}
+
+/** Which lines of a product that is named twice count as stale is not defined: then only their sum is. */
+const comparable = ({ unchanged, stale, duplicates, ...others }: typeof zero) => ({
+  ...others,
+  ...(duplicates === 0 ? { unchanged, stale, duplicates } : { sum: unchanged + stale + duplicates })
+})
+
+const stored = Effect.fnUntraced(function* (runId: string) {
+  const sql = yield* SqlClient
+  const products = yield* sql<{ id: string; content: Product; removed: boolean }>`
+    SELECT id, raw AS content, removed_at IS NOT NULL AS removed FROM public.products`
+  const changes = yield* sql<{ id: string; change: string }>`
+    SELECT product_id AS id, change FROM medipim.product_changes WHERE run_id = ${runId}`
+  return {
+    products: new Map(products.map(({ id, ...entry }) => [id, entry])),
+    changes: new Map(changes.map(({ id, change }) => [id, change]))
+  }
+})
+
+const chunksOf = (dice: Dice, records: number) => {
+  const chunks: Array<{ readonly offset: number; readonly limit: number }> = []
+  for (let offset = 0; offset < records; offset += chunks.at(-1)?.limit ?? 0) {
+    chunks.push({ offset, limit: Math.min(dice.int(1, 30), records - offset) })
+  }
+  return dice.shuffled(dice.chance(0.3) ? [...chunks, { ...dice.oneOf(chunks) }] : chunks)
+}
+
+const step = Effect.fnUntraced(function* (dice: Dice, before: Catalogue, lines: ReadonlyArray<Line>) {
+  const stage = yield* Stage
+  const publish = yield* Publish
+  const expected = modelOf(before, lines)
+  const snapshotId = yield* writeSnapshot(lines.map(({ text }, index) => text(index, lines.length)))
+  const runId = yield* beginRun()
+  for (const chunk of chunksOf(dice, lines.length)) {
+    yield* stage.chunk({ runId, snapshotId, ...chunk }, () => Effect.void)
+  }
+  if (dice.chance(0.2)) {
+    const dry = yield* publish.run({ runId, snapshotId, force: true, dryRun: true })
+    assert.deepStrictEqual(comparable(dry.counts), comparable(expected.counts), "counts of the dry run")
+    assert.deepStrictEqual(yield* stored(runId), { products: before, changes: new Map() }, "dry run")
+  }
+  const { counts } = yield* publish.run({ runId, snapshotId, force: true })
+  assert.deepStrictEqual(comparable(counts), comparable(expected.counts), "counts")
+  assert.deepStrictEqual(yield* stored(runId), { products: expected.after, changes: expected.changes }, "tables")
+  return expected
+})
+
+const playHistory = Effect.fnUntraced(function* (history: number) {
+  const sql = yield* SqlClient
+  yield* sql`TRUNCATE public.products, medipim.product_changes, medipim.rejected_records`
+  const dice = makeDice(SEED + history)
+  const nextLines = makeSource(dice)
+  const played: Array<typeof zero> = []
+  const steps = dice.int(3, 5)
+  let catalogue: Catalogue = new Map()
+  for (let n = 0; n < steps; n++) {
+    const place = `MEDIPIM_CHAOS_SEED=${SEED}, history ${history}, step ${n}`
+    const { after, counts } = yield* step(dice, catalogue, nextLines()).pipe(
+      Effect.catchCause((cause) => Effect.die(new Error(`${place}: ${Cause.squash(cause)}`, { cause })))
+    )
+    catalogue = after
+    played.push(counts)
+  }
+  return played
+})
+
+layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Histories", (it) => {
+  const play = Effect.gen(function* () {
+    const played = (yield* Effect.forEach(Array.from({ length: HISTORIES }).keys(), playHistory)).flat()
+    // What hardly ever happened would not have been tested.
+    for (const key of Object.keys(zero) as Array<keyof typeof zero>) {
+      assert.isAbove(played.filter((counts) => counts[key] > 0).length, HISTORIES / 4, `steps with ${key}`)
+    }
+  })
+  it.effect(`does in ${HISTORIES} random histories what a model in memory does`, () => play, 120_000)
+})
