@@ -1,6 +1,6 @@
 import { largestChunk, smallestChunk } from "@medipim/domain/SyncOptions"
-import { databaseSettings, httpUrl, serverSettings, wholeNumber } from "@medipim/platform/ServiceSettings"
-import { loadSettings, withDefault } from "@medipim/platform/Settings"
+import { databaseSettings, httpUrl, secret, serverSettings, wholeNumber } from "@medipim/platform/ServiceSettings"
+import { loadSettings, optional, withDefault } from "@medipim/platform/Settings"
 
 /** The environment of the orchestrator. */
 export const orchestratorConfig = loadSettings({
@@ -14,5 +14,6 @@ export const orchestratorConfig = loadSettings({
     wholeNumber(smallestChunk, largestChunk),
     20_000
   ),
-  chunkConcurrency: withDefault("CHUNK_CONCURRENCY", "chunks staged at once", wholeNumber(1, 8), 2)
+  chunkConcurrency: withDefault("CHUNK_CONCURRENCY", "chunks staged at once", wholeNumber(1, 8), 2),
+  notifyUrl: optional("NOTIFY_URL", "told how each run ends: POST of JSON {text, run}; may hold a token", secret)
 })

@@ -41,7 +41,7 @@ const orchestratorLayer = HttpApiBuilder.group(
 
     const status = Effect.gen(function* () {
       const [last] = yield* records.list(1)
-      const lastSuccessAt = Option.getOrNull(yield* records.lastPublished)
+      const published = Option.getOrUndefined(yield* records.lastPublished)
       const now = yield* Clock.currentTimeMillis
       const running = last?.status === "running" ? last : undefined
       return {
@@ -52,8 +52,9 @@ const orchestratorLayer = HttpApiBuilder.group(
         startTime: running?.startTime ?? null,
         progress: last?.progress ?? noProgress,
         lastRun: running === undefined ? (last ?? null) : ((yield* records.list(2))[1] ?? null),
-        lastSuccessAt,
-        stale: lastSuccessAt === null || now - Date.parse(lastSuccessAt) > staleAfterMillis,
+        lastSuccessAt: published?.at ?? null,
+        // By the age of what was published: an old snapshot that is published again does not make the catalogue fresh.
+        stale: published === undefined || now - Date.parse(published.snapshotAt) > staleAfterMillis,
         nextScheduledRun: null,
         uptimeSeconds: Math.floor((now - startedAt) / 1000)
       }

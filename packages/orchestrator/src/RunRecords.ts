@@ -16,6 +16,11 @@ export interface Advance {
   readonly snapshotId: SnapshotId | null
 }
 
+export interface Published {
+  readonly at: string
+  readonly snapshotAt: string
+}
+
 export type Ending =
   | { readonly status: "succeeded" }
   | { readonly status: "failed" | "cancelled"; readonly failure: RunFailure }
@@ -29,9 +34,14 @@ export class RunRecords extends Context.Service<
     /** Newest first. */
     readonly list: (limit: number) => Effect.Effect<ReadonlyArray<Run>, SqlError>
     readonly running: Effect.Effect<Option.Option<Run>, SqlError>
-    readonly isRunning: (id: RunId) => Effect.Effect<boolean, SqlError>
-    /** When the catalogue was last published, as ISO text. */
-    readonly lastPublished: Effect.Effect<Option.Option<string>, SqlError>
+    /** True until the run has ended or somebody asked to cancel it. */
+    readonly goesOn: (id: RunId) => Effect.Effect<boolean, SqlError>
+    /** Asks whoever works on the run to stop, also in the middle of its publish. */
+    readonly requestCancel: (id: RunId) => Effect.Effect<void, SqlError>
+    /** When a whole snapshot was last published, and when the newest of those was begun, as ISO text. */
+    readonly lastPublished: Effect.Effect<Option.Option<Published>, SqlError>
+    readonly isNotified: (id: RunId) => Effect.Effect<boolean, SqlError>
+    readonly markNotified: (id: RunId) => Effect.Effect<void, SqlError>
     /** Whether some run has published this snapshot as a whole. */
     readonly isUsed: (snapshotId: SnapshotId) => Effect.Effect<boolean, SqlError>
     /** Does nothing once the run has ended. */
@@ -86,23 +96,47 @@ export class RunRecords extends Context.Service<
       }, repeat)
 
       const list = Effect.fn("RunRecords.list")(function* (limit: number) {
-        return yield* runsOf(yield* sql`SELECT ${columns} FROM medipim.sync_runs ORDER BY id DESC LIMIT ${limit}`)
+        return yield* runsOf(
+          yield* sql`SELECT ${columns} FROM medipim.sync_runs ORDER BY started_at DESC, id DESC LIMIT ${limit}`
+        )
       }, repeat)
 
-      const isRunning = Effect.fn("RunRecords.isRunning")(function* (id: RunId) {
-        const rows = yield* sql`SELECT FROM medipim.sync_runs WHERE id = ${id} AND status = 'running'`
+      const goesOn = Effect.fn("RunRecords.goesOn")(function* (id: RunId) {
+        const rows = yield* sql`SELECT FROM medipim.sync_runs WHERE id = ${id} AND status = 'running'
+          AND NOT EXISTS (SELECT FROM medipim.sync_cancellations WHERE run_id = ${id})`
         return rows.length > 0
       }, repeat)
 
-      const lastPublished = sql<{ readonly at: string | null }>`SELECT ${iso("max(published_at)")} AS at
-        FROM medipim.sync_runs`.pipe(
-        Effect.map(([row]) => Option.fromNullishOr(row?.at)),
+      const requestCancel = Effect.fn("RunRecords.requestCancel")(function* (id: RunId) {
+        yield* sql`INSERT INTO medipim.sync_cancellations (run_id) VALUES (${id}) ON CONFLICT DO NOTHING`
+      }, repeat)
+
+      /** A run over a part of a snapshot says nothing about the rest of the catalogue. */
+      const wholePublished = sql.literal("published_at IS NOT NULL AND NOT options ?| array['offset', 'limit']")
+
+      // The id of a snapshot begins with its time.
+      const lastPublished = sql<{ readonly at: string | null; readonly snapshotAt: string | null }>`
+        SELECT ${iso("max(published_at)")} AS at, ${iso("to_timestamp(left(max(snapshot_id), 15), 'YYYYMMDD\"T\"HH24MISS')::timestamp AT TIME ZONE 'UTC'")} AS "snapshotAt"
+        FROM medipim.sync_runs WHERE ${wholePublished}`.pipe(
+        Effect.map(([row]) =>
+          row?.at == null || row.snapshotAt === null
+            ? Option.none()
+            : Option.some({ at: row.at, snapshotAt: row.snapshotAt })
+        ),
         repeat
       )
 
+      const isNotified = Effect.fn("RunRecords.isNotified")(function* (id: RunId) {
+        return (yield* sql`SELECT FROM medipim.sync_runs WHERE id = ${id} AND notified_at IS NOT NULL`).length > 0
+      }, repeat)
+
+      const markNotified = Effect.fn("RunRecords.markNotified")(function* (id: RunId) {
+        yield* sql`UPDATE medipim.sync_runs SET notified_at = now() WHERE id = ${id}`
+      }, repeat)
+
       const isUsed = Effect.fn("RunRecords.isUsed")(function* (snapshotId: SnapshotId) {
         const rows = yield* sql`SELECT FROM medipim.sync_runs
-          WHERE snapshot_id = ${snapshotId} AND published_at IS NOT NULL LIMIT 1`
+          WHERE snapshot_id = ${snapshotId} AND ${wholePublished} LIMIT 1`
         return rows.length > 0
       }, repeat)
 
@@ -125,7 +159,20 @@ export class RunRecords extends Context.Service<
         Effect.retry({ while: passingFaults.while, schedule: Schedule.spaced("2 seconds") })
       )
 
-      return RunRecords.of({ begin, find, list, running, isRunning, lastPublished, isUsed, advance, end })
+      return RunRecords.of({
+        begin,
+        find,
+        list,
+        running,
+        goesOn,
+        requestCancel,
+        lastPublished,
+        isNotified,
+        markNotified,
+        isUsed,
+        advance,
+        end
+      })
     })
   )
 }

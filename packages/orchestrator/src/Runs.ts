@@ -17,7 +17,8 @@ interface Seen {
 const look = "500 millis"
 const quietLooks = 10
 
-const payloadOf = ({ runId, startTime, options }: Run) => ({ runId, startedAt: Date.parse(startTime), options })
+/** How often a run is looked for that another process began and left. */
+const patrol = "30 seconds"
 
 /** Starts, stops and follows runs. */
 export class Runs extends Context.Service<
@@ -33,79 +34,100 @@ export class Runs extends Context.Service<
     readonly recover: Effect.Effect<void, SqlError>
   }
 >()("orchestrator/Runs") {
-  static readonly layer = Layer.effect(
-    Runs,
-    Effect.gen(function* () {
-      const records = yield* RunRecords
-      const draining = yield* Draining
-      const engine = yield* WorkflowEngine.WorkflowEngine
-      const inEngine = Effect.provideService(WorkflowEngine.WorkflowEngine, engine)
+  static readonly layer = (defaultChunkSize: number) =>
+    Layer.effect(
+      Runs,
+      Effect.gen(function* () {
+        /** The chunk size belongs to the run: one that is changed while the run rests must not move its chunks. */
+        const payloadOf = ({ runId, startTime, options }: Run) => ({
+          runId,
+          startedAt: Date.parse(startTime),
+          options,
+          chunkSize: options.chunkSize ?? defaultChunkSize
+        })
+        const records = yield* RunRecords
+        const draining = yield* Draining
+        const engine = yield* WorkflowEngine.WorkflowEngine
+        const inEngine = Effect.provideService(WorkflowEngine.WorkflowEngine, engine)
 
-      const start = Effect.fn("Runs.start")(
-        function* (options: SyncOptions) {
-          const run = yield* records.begin(options)
-          yield* Effect.logInfo(`Sync ${run.runId} starts`, options)
-          yield* Sync.execute(payloadOf(run), { discard: true })
-          return run
-          // A caller that goes away must not leave a record without its workflow.
-        },
-        inEngine,
-        Effect.uninterruptible
-      )
-
-      const find = Effect.fn("Runs.find")(function* (id: string) {
-        const run = yield* records.find(id)
-        if (Option.isSome(run)) return run.value
-        return yield* new RunNotFound({ runId: id, message: `There is no run ${id}. GET /runs lists them.` })
-      })
-
-      const cancel = Effect.fn("Runs.cancel")(function* (id: string) {
-        const { runId } = yield* find(id)
-        const failure = { code: "Cancelled", message: "Cancelled by request; nothing was published." }
-        yield* records.end(runId, { status: "cancelled", failure })
-        return yield* find(id)
-      })
-
-      const news = (id: string) =>
-        Stream.fromEffectSchedule(records.find(id).pipe(Effect.orElseSucceed(Option.none)), Schedule.spaced(look)).pipe(
-          Stream.mapAccum(
-            (): Seen => ({ last: "", quiet: 0 }),
-            (seen, found): readonly [Seen, ReadonlyArray<RunEvent>] => {
-              const text = JSON.stringify(Option.getOrNull(found))
-              if (Option.isSome(found) && found.value.status !== "running") {
-                return [{ last: text, quiet: 0 }, [{ _tag: "Finished", run: found.value }]]
-              }
-              if (Option.isSome(found) && text !== seen.last) {
-                return [{ last: text, quiet: 0 }, [{ _tag: "Progress", run: found.value }]]
-              }
-              const quiet = seen.quiet + 1
-              return quiet < quietLooks ? [{ ...seen, quiet }, []] : [{ ...seen, quiet: 0 }, [{ _tag: "Heartbeat" }]]
-            }
-          ),
-          Stream.takeUntil((event) => event._tag === "Finished"),
-          // The follower asks again, and is answered by the process that comes next.
-          Stream.haltWhen(draining.begun)
+        const start = Effect.fn("Runs.start")(
+          function* (options: SyncOptions) {
+            const run = yield* records.begin(options)
+            mine = run.runId
+            yield* Effect.logInfo(`Sync ${run.runId} starts`, options)
+            yield* Sync.execute(payloadOf(run), { discard: true })
+            return run
+            // A caller that goes away must not leave a record without its workflow.
+          },
+          inEngine,
+          Effect.uninterruptible
         )
 
-      const recover = Effect.gen(function* () {
-        const left = yield* records.running
-        if (Option.isNone(left)) return
-        const payload = payloadOf(left.value)
-        yield* Effect.logInfo(`Sync ${payload.runId} was left running: it goes on`)
-        // Starts it if the process ended before it did; a run that is known to the engine is not started again.
-        const executionId = yield* Sync.execute(payload, { discard: true })
-        const result = yield* Sync.poll(executionId)
-        if (Option.isSome(result) && result.value._tag === "Complete") {
-          yield* records.end(payload.runId, {
-            status: "failed",
-            failure: { code: "Lost", message: "The run ended without a record of it; the log has the reason." }
-          })
-        }
-      }).pipe(Effect.withSpan("Runs.recover"), inEngine)
+        const find = Effect.fn("Runs.find")(function* (id: string) {
+          const run = yield* records.find(id)
+          if (Option.isSome(run)) return run.value
+          return yield* new RunNotFound({ runId: id, message: `There is no run ${id}. GET /runs lists them.` })
+        })
 
-      return Runs.of({ start, cancel, find, events: (id) => Effect.as(find(id), news(id)), recover })
-    })
+        const cancel = Effect.fn("Runs.cancel")(function* (id: string) {
+          const { runId } = yield* find(id)
+          yield* records.requestCancel(runId)
+          const failure = { code: "Cancelled", message: "Cancelled by request; nothing was published." }
+          yield* records.end(runId, { status: "cancelled", failure })
+          return yield* find(id)
+        })
+
+        const news = (id: string) =>
+          Stream.fromEffectSchedule(
+            records.find(id).pipe(Effect.orElseSucceed(Option.none)),
+            Schedule.spaced(look)
+          ).pipe(
+            Stream.mapAccum(
+              (): Seen => ({ last: "", quiet: 0 }),
+              (seen, found): readonly [Seen, ReadonlyArray<RunEvent>] => {
+                const text = JSON.stringify(Option.getOrNull(found))
+                if (Option.isSome(found) && found.value.status !== "running") {
+                  return [{ last: text, quiet: 0 }, [{ _tag: "Finished", run: found.value }]]
+                }
+                if (Option.isSome(found) && text !== seen.last) {
+                  return [{ last: text, quiet: 0 }, [{ _tag: "Progress", run: found.value }]]
+                }
+                const quiet = seen.quiet + 1
+                return quiet < quietLooks ? [{ ...seen, quiet }, []] : [{ ...seen, quiet: 0 }, [{ _tag: "Heartbeat" }]]
+              }
+            ),
+            Stream.takeUntil((event) => event._tag === "Finished"),
+            // The follower asks again, and is answered by the process that comes next.
+            Stream.haltWhen(draining.begun)
+          )
+
+        let mine: string | undefined
+        const recover = Effect.gen(function* () {
+          const left = yield* records.running
+          if (Option.isNone(left)) return
+          const payload = payloadOf(left.value)
+          if (mine !== payload.runId) {
+            mine = payload.runId
+            yield* Effect.logInfo(`Sync ${payload.runId} was left running: it goes on`)
+          }
+          // Starts it if the process ended before it did; a run that is known to the engine is not started again.
+          const executionId = yield* Sync.execute(payload, { discard: true })
+          const result = yield* Sync.poll(executionId)
+          if (Option.isSome(result) && result.value._tag === "Complete") {
+            yield* records.end(payload.runId, {
+              status: "failed",
+              failure: { code: "Lost", message: "The run ended without a record of it; the log has the reason." }
+            })
+          }
+        }).pipe(Effect.withSpan("Runs.recover"), inEngine)
+
+        return Runs.of({ start, cancel, find, events: (id) => Effect.as(find(id), news(id)), recover })
+      })
+    )
+  /** Recovers when the process starts, and goes on looking: a run is never left alone because a database was away. */
+  static readonly recovery = Layer.effectDiscard(
+    Effect.flatMap(Runs, ({ recover }) =>
+      recover.pipe(Effect.ignore({ log: "Warn" }), Effect.repeat(Schedule.spaced(patrol)), Effect.forkScoped)
+    )
   )
-  /** Recovers once, when the process starts. */
-  static readonly recovery = Layer.effectDiscard(Effect.flatMap(Runs, ({ recover }) => recover))
 }

@@ -1,11 +1,14 @@
+import { type PublishRefused, RefusalReason } from "@medipim/domain/PublishRules"
 import type { Failed } from "@medipim/http-api/Failure"
-import { Effect, Option, Schedule, Schema, Stream } from "effect"
+import { type Duration, Effect, Option, Schedule, Schema, Stream } from "effect"
 
 /** Why a run ended without success: `code` is the tag of the error that ended it. */
 export class SyncFailed extends Schema.TaggedError<SyncFailed>()("SyncFailed", {
   code: Schema.String,
   message: Schema.String,
-  retryable: Schema.Boolean
+  retryable: Schema.Boolean,
+  /** Of a refused publish. */
+  reason: Schema.optionalKey(RefusalReason)
 }) {}
 
 /** Services send something every 5 s; after this silence the connection is taken for lost. */
@@ -32,7 +35,8 @@ const callFailed =
     new SyncFailed({
       code: error._tag,
       message: error._tag === "HttpClientError" ? `The ${service} cannot be reached: ${error.message}` : error.message,
-      retryable: passing.has(error._tag)
+      retryable: passing.has(error._tag),
+      ...(error._tag === "PublishRefused" ? { reason: (error as PublishRefused).reason } : {})
     })
 
 const lost = (service: string) =>
@@ -40,11 +44,17 @@ const lost = (service: string) =>
     new SyncFailed({ code: "ConnectionLost", message: `The connection to the ${service} was lost.`, retryable: true })
   )
 
-/** One call of a service, repeated while it is away. */
+/** A try that is not answered in this time is a lost connection. */
+const inTime = (service: string, patience: Duration.Input) =>
+  Effect.timeoutOrElse({ duration: patience, orElse: () => lost(service) })
+
+/** One call of a service, repeated while it is away; a try may take this long. */
 export const call = <A, E extends CallError, R>(
   service: string,
-  request: Effect.Effect<A, E, R>
-): Effect.Effect<A, SyncFailed, R> => request.pipe(Effect.mapError(callFailed(service)), Effect.retry(persistence))
+  request: Effect.Effect<A, E, R>,
+  patience: Duration.Input = silence
+): Effect.Effect<A, SyncFailed, R> =>
+  request.pipe(Effect.mapError(callFailed(service)), inTime(service, patience), Effect.retry(persistence))
 
 /**
  * Follows a job of a service to its last event. A stream that ends or falls silent without one is a lost connection, and
@@ -61,6 +71,7 @@ export const follow = <Event extends { readonly _tag: string }, E extends CallEr
   const isFailed = (event: Event | Failed): event is Failed => event._tag === "Failed"
   return request.pipe(
     Effect.mapError(callFailed(service)),
+    inTime(service, silence),
     Effect.flatMap((events) =>
       events.pipe(
         Stream.mapError(callFailed(service)),

@@ -4,17 +4,29 @@ import { SnapshotSummary } from "@medipim/domain/Snapshot"
 import type { SyncOptions } from "@medipim/domain/SyncOptions"
 import { FetcherClient, MaintainerClient } from "@medipim/http-api/Clients"
 import { ChunkCounts, PublishResult } from "@medipim/http-api/MaintainerApi"
-import { Clock, Context, Effect, Layer, Schedule, type Schema } from "effect"
+import { Clock, Context, Effect, Layer, Option, Schedule, Schema } from "effect"
 import { Activity, type WorkflowEngine } from "effect/workflow"
 import type { Journal } from "./Journal.ts"
-import { RunRecords } from "./RunRecords.ts"
+import { Notifier } from "./Notifier.ts"
+import { type Ending, RunRecords } from "./RunRecords.ts"
 import { call, follow, SyncFailed } from "./ServiceCalls.ts"
 
 type InWorkflow = WorkflowEngine.WorkflowEngine | WorkflowEngine.WorkflowInstance
 type Step<A> = Effect.Effect<A, SyncFailed, InWorkflow>
 
+/** Ten times what the largest catalogue that was measured takes; asking again is safe. */
+const longestPublish = "15 minutes"
 /** A snapshot that no run has published yet is used again while it is younger than this. */
 const freshMillis = 60 * 60 * 1000
+
+/** What is staged and published. In a second round the same chunks are staged anew. */
+export interface Work {
+  readonly runId: RunId
+  readonly snapshotId: SnapshotId
+  readonly round: 1 | 2
+}
+
+const again = (round: Work["round"]): string => (round === 1 ? "" : "/again")
 
 const failed = (code: string, message: string) => Effect.fail(new SyncFailed({ code, message, retryable: false }))
 
@@ -26,8 +38,10 @@ export class Steps extends Context.Service<
     readonly fetch: (runId: RunId, options: SyncOptions, journal: Journal) => Step<SnapshotSummary>
     /** Finds the snapshot to maintain: the named one, or the newest. */
     readonly choose: (runId: RunId, options: SyncOptions) => Step<SnapshotSummary>
-    readonly stage: (runId: RunId, snapshotId: SnapshotId, chunks: ReadonlyArray<Chunk>, journal: Journal) => Step<void>
-    readonly publish: (runId: RunId, snapshotId: SnapshotId, options: SyncOptions) => Step<PublishResult>
+    readonly stage: (work: Work, chunks: ReadonlyArray<Chunk>, journal: Journal) => Step<void>
+    readonly publish: (work: Work, options: SyncOptions) => Step<PublishResult>
+    /** Tells how the run ends; what went wrong with that, if anything, never fails the run. */
+    readonly notify: (runId: RunId, ending: Ending) => Effect.Effect<string | null, never, InWorkflow>
   }
 >()("orchestrator/Steps") {
   static readonly layer = (chunkConcurrency: number) =>
@@ -37,10 +51,11 @@ export class Steps extends Context.Service<
         const fetcher = yield* FetcherClient
         const maintainer = yield* MaintainerClient
         const records = yield* RunRecords
+        const notifier = yield* Notifier
 
         /** The record decides: when it says that the run is over, whatever goes on for it stops. */
         const stopped = (runId: RunId) =>
-          records.isRunning(runId).pipe(
+          records.goesOn(runId).pipe(
             // While the database does not answer, the work that needs it will notice.
             Effect.orElseSucceed(() => true),
             Effect.repeat({ schedule: Schedule.spaced("1 second"), while: (running) => running }),
@@ -57,7 +72,8 @@ export class Steps extends Context.Service<
         const snapshots = call("fetcher", fetcher.snapshots()).pipe(Effect.map(({ snapshots }) => snapshots))
 
         const reusable = Effect.fnUntraced(function* () {
-          const [newest] = yield* snapshots
+          // What cannot be listed cannot be used again; it does not keep a new one from being made.
+          const [newest] = yield* snapshots.pipe(Effect.orElseSucceed(() => []))
           if (newest === undefined || !newest.complete) return undefined
           const age = (yield* Clock.currentTimeMillis) - Date.parse(newest.finishedAt)
           if (age > freshMillis) return undefined
@@ -120,10 +136,10 @@ export class Steps extends Context.Service<
             })
           )
 
-        const stageChunk = (runId: RunId, snapshotId: SnapshotId, { offset, limit }: Chunk, journal: Journal) =>
+        const stageChunk = ({ runId, snapshotId, round }: Work, { offset, limit }: Chunk, journal: Journal) =>
           step(
             runId,
-            `chunk/${offset}`,
+            `chunk/${offset}${again(round)}`,
             ChunkCounts,
             follow(
               "maintainer",
@@ -133,10 +149,10 @@ export class Steps extends Context.Service<
             ).pipe(Effect.map(({ counts }) => counts))
           ).pipe(Effect.tap((counts) => journal.chunk(offset, counts, true)))
 
-        const publish: Steps["Service"]["publish"] = (runId, snapshotId, { offset, limit, force, dryRun }) =>
+        const publish: Steps["Service"]["publish"] = ({ runId, snapshotId, round }, { offset, limit, force, dryRun }) =>
           step(
             runId,
-            "publish",
+            `publish${again(round)}`,
             PublishResult,
             call(
               "maintainer",
@@ -149,19 +165,34 @@ export class Steps extends Context.Service<
                   ...(force === undefined ? {} : { force }),
                   ...(dryRun === undefined ? {} : { dryRun })
                 }
-              })
+              }),
+              longestPublish
             )
           )
+
+        const notify: Steps["Service"]["notify"] = (runId, ending) =>
+          Activity.make({
+            name: "notify",
+            success: Schema.NullOr(Schema.String),
+            execute: Effect.gen(function* () {
+              if (yield* records.isNotified(runId)) return null
+              const run = yield* Effect.map(records.find(runId), Option.getOrThrow)
+              yield* notifier.send({ ...run, ...ending })
+              yield* records.markNotified(runId)
+              return null
+            }).pipe(Effect.catch(({ message }) => Effect.succeed(`Nobody was notified: ${message}`)))
+          })
 
         return Steps.of({
           fetch,
           choose,
-          stage: (runId, snapshotId, chunks, journal) =>
-            Effect.forEach(chunks, (chunk) => stageChunk(runId, snapshotId, chunk, journal), {
+          stage: (work, chunks, journal) =>
+            Effect.forEach(chunks, (chunk) => stageChunk(work, chunk, journal), {
               concurrency: chunkConcurrency,
               discard: true
             }),
-          publish
+          publish,
+          notify
         })
       })
     )

@@ -1,16 +1,16 @@
 import { planChunks, rangeOf } from "@medipim/domain/ChunkPlan"
 import { RunId } from "@medipim/domain/Ids"
-import { SyncOptions } from "@medipim/domain/SyncOptions"
+import { ChunkSize, SyncOptions } from "@medipim/domain/SyncOptions"
 import { Cause, Effect, identity, Option, References, Schema } from "effect"
 import { Workflow } from "effect/workflow"
-import { openJournal } from "./Journal.ts"
+import { type Journal, openJournal } from "./Journal.ts"
 import { type Ending, RunRecords } from "./RunRecords.ts"
 import { SyncFailed } from "./ServiceCalls.ts"
 import { Steps } from "./Steps.ts"
 
 /** The durable form of a run: after a restart of the process it goes on with the first step that was not done. */
 export const Sync = Workflow.make("Sync", {
-  payload: { runId: RunId, startedAt: Schema.Int, options: SyncOptions },
+  payload: { runId: RunId, startedAt: Schema.Int, options: SyncOptions, chunkSize: ChunkSize },
   success: Schema.Void,
   error: SyncFailed,
   idempotencyKey: ({ runId }) => runId
@@ -19,14 +19,10 @@ export const Sync = Workflow.make("Sync", {
 type Payload = typeof Sync.payloadSchema.Type
 
 /** What a run does, step by step. Only what happens inside a step happens once. */
-const work = Effect.fn("Sync.work")(function* ({ runId, startedAt, options }: Payload, defaultChunkSize: number) {
+const work = Effect.fn("Sync.work")(function* ({ runId, options, chunkSize }: Payload, journal: Journal) {
   const mode = options.mode ?? "full"
   const steps = yield* Steps
-  const journal = yield* openJournal(runId, mode, startedAt)
-  if (mode === "notification-only") {
-    yield* journal.note("There is nobody to notify: notifications are not set up.")
-    return yield* journal.phase("notifying")
-  }
+  if (mode === "notification-only") return
 
   yield* journal.phase("fetching")
   const snapshot =
@@ -35,19 +31,28 @@ const work = Effect.fn("Sync.work")(function* ({ runId, startedAt, options }: Pa
   const range = rangeOf(snapshot.records, options.offset ?? 0, options.limit)
   yield* journal.update({ fetched: true, recordsFetched: snapshot.records, bytesFetched: snapshot.bytes })
   if (mode === "fetch-only") {
-    yield* journal.update({ recordsTotal: snapshot.records })
-    return yield* journal.phase("notifying")
+    return yield* journal.update({ recordsTotal: snapshot.records })
   }
 
-  const chunks = planChunks(range, options.chunkSize ?? defaultChunkSize)
+  const chunks = planChunks(range, chunkSize)
   yield* journal.update({ recordsTotal: range.limit, chunksTotal: chunks.length })
-  yield* journal.phase("staging")
-  yield* steps.stage(runId, snapshot.snapshotId, chunks, journal)
-  yield* journal.phase("publishing")
-  const { counts, warnings } = yield* steps.publish(runId, snapshot.snapshotId, options)
+  const stageAndPublish = Effect.fnUntraced(function* (round: 1 | 2) {
+    const staged = { runId, snapshotId: snapshot.snapshotId, round }
+    yield* journal.phase("staging")
+    yield* steps.stage(staged, chunks, journal)
+    yield* journal.phase("publishing")
+    return yield* steps.publish(staged, options)
+  })
+  const { counts, warnings } = yield* stageAndPublish(1).pipe(
+    Effect.catchIf(
+      // The staging tables are unlogged: a database that crashed comes back with them empty, and the counts tell.
+      ({ reason }) => reason === "incomplete-staging",
+      ({ message }) => Effect.andThen(journal.note(`Staged a second time: ${message}`), stageAndPublish(2))
+    )
+  )
   const { records: _staged, ...changes } = counts
-  yield* journal.update({ ...changes, errors: warnings })
-  return yield* journal.phase("notifying")
+  yield* journal.update(changes)
+  yield* Effect.forEach(warnings, journal.note, { discard: true })
 })
 
 const endingOf = (cause: Cause.Cause<SyncFailed>): Ending => {
@@ -55,24 +60,34 @@ const endingOf = (cause: Cause.Cause<SyncFailed>): Ending => {
     code: "Defect",
     message: "An unexpected error; the log of the orchestrator has it."
   }))
-  return { status: "failed", failure: { code, message } }
+  return { status: code === "Cancelled" ? "cancelled" : "failed", failure: { code, message } }
 }
 
+/** Tells and records how a run ends. Nobody is told of a run that somebody has stopped. */
+const end = Effect.fn("Sync.end")(function* (runId: RunId, ending: Ending, journal: Journal) {
+  const records = yield* RunRecords
+  const steps = yield* Steps
+  if (ending.status !== "cancelled") {
+    yield* journal.phase("notifying")
+    const problem = yield* steps.notify(runId, ending)
+    if (problem !== null) yield* journal.note(problem)
+  }
+  yield* Effect.orDie(records.end(runId, ending))
+})
+
 /** Registers the workflow. However a run ends, its record says so; only a stopping process leaves it to go on later. */
-export const layer = (defaultChunkSize: number) =>
-  Sync.toLayer((payload) =>
-    Effect.gen(function* () {
-      const records = yield* RunRecords
-      const { runId, options } = payload
-      const end = (ending: Ending) => Effect.orDie(records.end(runId, ending))
-      yield* work(payload, defaultChunkSize).pipe(
-        Effect.tap(() => end({ status: "succeeded" })),
-        Effect.tapCause((cause) =>
-          Cause.hasInterrupts(cause)
-            ? Effect.void
-            : Effect.logError("The sync failed", cause).pipe(Effect.andThen(end(endingOf(cause))))
-        ),
-        options.debug === true ? Effect.provideService(References.MinimumLogLevel, "Debug") : identity
-      )
-    })
-  )
+export const layer = Sync.toLayer((payload) =>
+  Effect.gen(function* () {
+    const { runId, startedAt, options } = payload
+    const journal = yield* openJournal(runId, options.mode ?? "full", startedAt)
+    yield* work(payload, journal).pipe(
+      Effect.tapCause((cause) =>
+        Cause.hasInterrupts(cause)
+          ? Effect.void
+          : Effect.logError("The sync failed", cause).pipe(Effect.andThen(end(runId, endingOf(cause), journal)))
+      ),
+      Effect.tap(() => end(runId, { status: "succeeded" }, journal)),
+      options.debug === true ? Effect.provideService(References.MinimumLogLevel, "Debug") : identity
+    )
+  })
+)

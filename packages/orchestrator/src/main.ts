@@ -9,6 +9,7 @@ import * as Postgres from "@medipim/platform/Postgres"
 import * as Service from "@medipim/platform/Service"
 import { Effect, Layer } from "effect"
 import * as Engine from "./Engine.ts"
+import { Notifier } from "./Notifier.ts"
 import { orchestratorConfig } from "./OrchestratorConfig.ts"
 import * as OrchestratorHttp from "./OrchestratorHttp.ts"
 import { RunRecords } from "./RunRecords.ts"
@@ -17,23 +18,23 @@ import { Steps } from "./Steps.ts"
 import * as Sync from "./Sync.ts"
 
 const Main = Layer.unwrap(
-  Effect.map(orchestratorConfig, (config) => {
-    const { adminKey, fetcherUrl, maintainerUrl, chunkSize, chunkConcurrency } = config
-    return Layer.merge(ApiServer.layer(OrchestratorApi, config), Runs.recovery).pipe(
+  Effect.map(orchestratorConfig, (config) =>
+    Layer.merge(ApiServer.layer(OrchestratorApi, config), Runs.recovery).pipe(
       Layer.provide(OrchestratorHttp.layer.pipe(Layer.provide(ApiServer.guards(config)))),
-      Layer.provide(Runs.layer),
-      Layer.provide(Sync.layer(chunkSize)),
-      Layer.provide(Steps.layer(chunkConcurrency)),
+      Layer.provide(Runs.layer(config.chunkSize)),
+      Layer.provide(Sync.layer),
+      Layer.provide(Steps.layer(config.chunkConcurrency)),
       Layer.provide([
-        FetcherClient.layer({ baseUrl: fetcherUrl, adminKey }),
-        MaintainerClient.layer({ baseUrl: maintainerUrl, adminKey })
+        Notifier.layer(config.notifyUrl),
+        FetcherClient.layer({ baseUrl: config.fetcherUrl, adminKey: config.adminKey }),
+        MaintainerClient.layer({ baseUrl: config.maintainerUrl, adminKey: config.adminKey })
       ]),
       Layer.provide([RunRecords.layer, NodeHttpClient.layerUndici, Draining.layer]),
       Layer.provide(Engine.layer),
       Layer.provide(Migrations.layer),
       Layer.provide(Postgres.layer(config, "medipim-orchestrator"))
     )
-  })
+  )
 )
 
 Service.run("orchestrator", Main)

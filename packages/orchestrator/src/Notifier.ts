@@ -1,0 +1,68 @@
+import type { Run } from "@medipim/domain/Run"
+import { Context, Data, Effect, Layer, Option, Redacted, Schedule } from "effect"
+import { HttpClient, HttpClientRequest } from "effect/http"
+
+/** The receiver did not take it; the address stays out of the message, it may hold a token. */
+export class NotTold extends Data.TaggedError("NotTold")<{ readonly message: string; readonly passing: boolean }> {}
+
+/** A receiver that is away for a moment is asked again; nobody waits long for it. */
+const persistence = {
+  while: ({ passing }: NotTold) => passing,
+  schedule: Schedule.exponential("500 millis").pipe(Schedule.jittered),
+  times: 4
+}
+
+const textOf = ({ runId, mode, status, failure, progress }: Run): string => {
+  const { inserted, updated, removed, restored, rejected } = progress
+  const counts = `${inserted} inserted, ${updated} updated, ${removed} removed, ${restored} restored, ${rejected} rejected`
+  return `MediPim AU Sync ${runId} (${mode}) ${status}: ${failure?.message ?? counts}`
+}
+
+/** Tells people how a run ended. */
+export class Notifier extends Context.Service<
+  Notifier,
+  {
+    /**
+     * Posts `{text, run}`. It may come twice when the process is killed just then: `Idempotency-Key` is the id of the run.
+     * Without an address nobody is told, and that is no failure, except for a run that does nothing else.
+     */
+    readonly send: (run: Run) => Effect.Effect<void, NotTold>
+  }
+>()("orchestrator/Notifier") {
+  static readonly layer = (address: Option.Option<Redacted.Redacted>) =>
+    Layer.effect(
+      Notifier,
+      Effect.gen(function* () {
+        const client = yield* HttpClient.HttpClient
+
+        const post = Effect.fn("Notifier.post")(function* (url: Redacted.Redacted, run: Run) {
+          const { status } = yield* HttpClientRequest.post(Redacted.value(url)).pipe(
+            HttpClientRequest.setHeader("idempotency-key", run.runId),
+            HttpClientRequest.bodyJsonUnsafe({ text: textOf(run), run }),
+            client.execute,
+            Effect.timeout("10 seconds"),
+            Effect.mapError(() => new NotTold({ message: "NOTIFY_URL does not answer.", passing: true })),
+            // Its span and its errors would show the address.
+            Effect.withTracerEnabled(false)
+          )
+          if (status >= 300) {
+            return yield* new NotTold({
+              message: `NOTIFY_URL answered ${status}.`,
+              passing: status === 429 || status >= 500
+            })
+          }
+        }, Effect.retry(persistence))
+
+        return Notifier.of({
+          send: (run) =>
+            Option.match(address, {
+              onNone: () =>
+                run.mode === "notification-only"
+                  ? Effect.fail(new NotTold({ message: "NOTIFY_URL is not set.", passing: false }))
+                  : Effect.void,
+              onSome: (url) => post(url, run)
+            })
+        })
+      })
+    )
+}
