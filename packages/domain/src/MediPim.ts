@@ -34,3 +34,9 @@ export class MediPim extends Context.Service<
 /** Every documented status, so that a product which goes inactive or is replaced is seen to do so. */
 export const allStatuses: SourceRequest["filter"] = { status: ["active", "inactive", "replaced"] }
 export const byCreation: SourceRequest["sorting"] = { createdAt: "ASC" }
+
+/** The rest of an answer that broke: everything from the second in which its last product was created. */
+export const sinceCreation = ({ filter, sorting }: SourceRequest, createdAt: number): SourceRequest => ({
+  filter: { and: [filter, { createdAt: { from: createdAt } }] },
+  sorting
+})

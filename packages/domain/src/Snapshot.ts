@@ -3,10 +3,7 @@ import { SnapshotId } from "./Ids.ts"
 
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
-/** Where a broken download can go on: the last creation second that was seen and the ids that it had so far. */
-export const Cursor = Schema.Struct({ createdAt: Count, ids: Schema.Array(Schema.String) })
-
-/** Written beside a part once its bytes are stored: the part counts from then on. */
+/** A stretch of whole lines of the snapshot, compressed. */
 export const Part = Schema.Struct({
   key: Schema.String,
   /** Place of the first record in the snapshot, counted from 0, and how many whole lines follow. */
@@ -19,8 +16,7 @@ export const Part = Schema.Struct({
   bytes: Count,
   compressedBytes: Count,
   /** Of the stored bytes, 64 hex digits. */
-  sha256: Schema.String,
-  cursor: Schema.NullOr(Cursor)
+  sha256: Schema.String
 })
 export type Part = typeof Part.Type
 
@@ -29,12 +25,31 @@ export const Segment = Schema.Struct({
   startedAt: Schema.String,
   firstRecord: Count,
   records: Count,
+  /** The creation second (unix) from which it asked; `null` for the beginning. */
   from: Schema.NullOr(Count)
 })
+export type Segment = typeof Segment.Type
 
 /** What was asked of MediPim. */
 export const SourceRequest = Schema.Struct({ filter: Schema.Json, sorting: Schema.Json })
 export type SourceRequest = typeof SourceRequest.Type
+
+/** Where a broken download can go on: the last creation second that was seen and the ids that it had so far. */
+export const Cursor = Schema.Struct({ createdAt: Count, ids: Schema.Array(Schema.String) })
+export type Cursor = typeof Cursor.Type
+
+/** Written beside a part once its bytes are stored: the part counts from then on, and a download can go on behind it. */
+export const Sidecar = Schema.Struct({
+  ...Part.fields,
+  /** What the source announced when the download began, and what was asked. */
+  total: Count,
+  request: SourceRequest,
+  /** The requests so far, up to the end of this part. */
+  segments: Schema.NonEmptyArray(Segment),
+  /** `null` where going on would not be sure. */
+  cursor: Schema.NullOr(Cursor)
+})
+export type Sidecar = typeof Sidecar.Type
 
 /** Written last: a snapshot without its manifest does not exist. */
 export const Manifest = Schema.Struct({

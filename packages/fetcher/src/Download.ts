@@ -1,34 +1,30 @@
 import type { SnapshotId } from "@medipim/domain/Ids"
-import { makeLineSplitter } from "@medipim/domain/LineSplitter"
-import { byCreation, MediPim, type MediPimError } from "@medipim/domain/MediPim"
-import {
-  Manifest,
-  manifestKey,
-  type Part,
-  partKey,
-  prefixOf,
-  type SourceRequest,
-  sidecarKey
-} from "@medipim/domain/Snapshot"
+import { byCreation, MediPim, type MediPimError, sinceCreation } from "@medipim/domain/MediPim"
+import { Manifest, manifestKey, type Sidecar, type SourceRequest } from "@medipim/domain/Snapshot"
 import { SnapshotStore, type StoreError } from "@medipim/domain/SnapshotStore"
-import { makeStreamCheck, type StreamBroken } from "@medipim/domain/StreamCheck"
+import { StreamBroken } from "@medipim/domain/StreamCheck"
 import { Clock, Context, DateTime, Effect, Layer, Metric, Option, Schedule, Schema, Stream } from "effect"
-import { makePartWriter, type PartWriter, type WrittenPart } from "./PartWriter.ts"
+import { type Checkpoint, Checkpoints, partOf } from "./Checkpoints.ts"
+import { type Cutting, isResumable, makeCutter, type Progress } from "./Cutter.ts"
 import { Snapshots } from "./Snapshots.ts"
-
-/** How far a download is. Bytes as the source sent them. */
-export interface Progress {
-  readonly records: number
-  readonly total: number
-  readonly bytes: number
-  readonly parts: number
-}
 
 type OnProgress = (progress: Progress) => Effect.Effect<void>
 export type DownloadError = StreamBroken | MediPimError | StoreError
 
-/** A broken stream is begun anew this often. */
-const newBeginnings = { times: 2, schedule: Schedule.exponential("2 seconds").pipe(Schedule.jittered) }
+const isBroken = (error: DownloadError): error is StreamBroken => error._tag === "StreamBroken"
+
+/** A stream that breaks is gone on with this often... */
+const resumes = {
+  while: (error: DownloadError) => isBroken(error) && isResumable(error),
+  schedule: Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")]).pipe(Schedule.jittered),
+  times: 10
+}
+/** ... and one that cannot be the whole catalogue is begun anew this often. */
+const newBeginnings = {
+  while: (error: DownloadError) => isBroken(error) && !isResumable(error),
+  schedule: Schedule.exponential("2 seconds").pipe(Schedule.jittered),
+  times: 2
+}
 /** Parts on their way to the store at once; each is held in memory, 5 MB. */
 const uploadsAtOnce = 2
 const progressEveryMillis = 200
@@ -37,60 +33,44 @@ const records = Metric.counter("medipim_fetch_records", { description: "Records 
 const bytes = Metric.counter("medipim_fetch_bytes", { description: "Bytes downloaded", incremental: true })
 const breaks = Metric.counter("medipim_fetch_stream_broken", { description: "Broken downloads", incremental: true })
 
-interface NumberedPart extends WrittenPart {
-  readonly number: number
-  readonly firstRecord: number
-}
-
-/** Cuts checked lines into parts. Fails as soon as the stream cannot be the whole catalogue any more. */
-const makeCutter = () => {
-  const splitter = makeLineSplitter()
-  const check = makeStreamCheck()
-  let writer: PartWriter = makePartWriter()
-  let number = 0
-  let firstRecord = 0
-  let received = 0
-
-  const cut = async (): Promise<NumberedPart> => {
-    const written = await writer.close()
-    const part = { ...written, number, firstRecord }
-    number += 1
-    firstRecord += written.records
-    writer = makePartWriter()
-    return part
-  }
-
-  const take = async (chunk: Uint8Array): Promise<ReadonlyArray<NumberedPart>> => {
-    received += chunk.byteLength
-    const lines = splitter.push(chunk)
-    for (const line of lines) {
-      const fault = check.accept(line)
-      if (fault !== undefined) throw fault
-    }
-    if (splitter.overflow()) throw check.broken("line-too-long", "a line has no end")
-    if (lines.length > 0) await writer.add(lines)
-    return writer.isFull() ? [await cut()] : []
-  }
-
-  const finish = async (): Promise<ReadonlyArray<NumberedPart>> => {
-    const fault = check.finish(splitter.rest())
-    if (fault !== undefined) throw fault
-    return writer.isEmpty() ? [] : [await cut()]
-  }
-
-  const progress = (): Progress => ({ records: check.received(), total: check.total(), bytes: received, parts: number })
-  return { take, finish, progress, broken: check.broken }
-}
-
-const encodePart = (part: Part) => Buffer.from(JSON.stringify(part))
 const encodeManifest = Schema.encodeEffect(Schema.fromJsonString(Manifest))
 const end = Symbol("end of the stream")
+
+/** The manifest of these parts, or of an empty answer. */
+const manifestOf = (
+  id: SnapshotId,
+  request: SourceRequest,
+  before: Checkpoint,
+  added: ReadonlyArray<Sidecar>,
+  times: Pick<Manifest, "startedAt" | "finishedAt">
+): Manifest => {
+  const parts = [...before.parts, ...added.map(partOf)]
+  const sum = (of: (part: (typeof parts)[number]) => number) => parts.reduce((total, part) => total + of(part), 0)
+  const total = sum((part) => part.records)
+  return {
+    version: 1,
+    snapshotId: id,
+    startedAt: before.segments[0]?.startedAt ?? times.startedAt,
+    finishedAt: times.finishedAt,
+    request,
+    total,
+    records: total,
+    bytes: sum((part) => part.bytes),
+    compressedBytes: sum((part) => part.compressedBytes),
+    complete: parts.length > 0,
+    parts,
+    segments: added.at(-1)?.segments ?? before.segments
+  }
+}
 
 /** Downloads snapshots: parts and their sidecars as the lines come, the manifest when all of them were there. */
 export class Download extends Context.Service<
   Download,
   {
-    /** Does nothing more when the snapshot is complete already. */
+    /**
+     * Goes on where an earlier call was stopped or killed, and does nothing more when the snapshot is complete. A
+     * failure leaves the parts: the next call goes on behind them, and `Snapshots.prune` clears what nobody asks for.
+     */
     readonly run: (id: SnapshotId, onProgress: OnProgress) => Effect.Effect<Manifest, DownloadError>
   }
 >()("fetcher/Download") {
@@ -101,87 +81,74 @@ export class Download extends Context.Service<
         const medipim = yield* MediPim
         const store = yield* SnapshotStore
         const snapshots = yield* Snapshots
+        const checkpoints = yield* Checkpoints
         const request: SourceRequest = { filter, sorting: byCreation }
         const now = Effect.map(DateTime.now, DateTime.formatIso)
 
-        const upload = Effect.fn("Download.upload")(function* (id: SnapshotId, written: NumberedPart) {
-          const { stored, sha256, records, bytes, number, firstRecord } = written
-          const part: Part = {
-            key: partKey(id, number),
-            firstRecord,
-            records,
-            firstIndex: firstRecord,
-            lastIndex: firstRecord + records - 1,
-            bytes,
-            compressedBytes: stored.length,
-            sha256,
-            cursor: null
+        /** Stores what one stream brings; when it breaks, what it brought until then. */
+        const partsOf = Effect.fnUntraced(function* (
+          cutting: Cutting,
+          stream: Stream.Stream<Uint8Array, StreamBroken>,
+          onProgress: OnProgress
+        ) {
+          const cutter = makeCutter(cutting)
+          let toldAt = 0
+          const tell = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+            if (now - toldAt < progressEveryMillis) return Effect.void
+            toldAt = now
+            return onProgress(cutter.progress())
+          })
+          const cut = (chunk: Uint8Array | typeof end) =>
+            Effect.tryPromise({
+              try: () => (chunk === end ? cutter.finish() : cutter.take(chunk)),
+              catch: (error) => error as StreamBroken
+            }).pipe(Effect.tap(tell))
+          let broke: StreamBroken | undefined
+          // An element and no failure, which would stop the uploads that are on their way.
+          const keep = (error: StreamBroken) => {
+            broke = error
+            return Stream.fromIterableEffect(isResumable(error) ? Effect.promise(cutter.flush) : Effect.succeed([]))
           }
-          yield* store.put(part.key, stored, "application/gzip")
-          yield* store.put(sidecarKey(id, number), encodePart(part), "application/json")
-          return part
+          const sidecars = yield* stream.pipe(
+            // Told by the connection, counted here.
+            Stream.mapError(({ fault, detail }) => cutter.broken(fault, detail)),
+            Stream.concat(Stream.make(end)),
+            Stream.mapEffect(cut),
+            Stream.flattenIterable,
+            Stream.catch(keep),
+            Stream.zipWithIndex,
+            Stream.mapEffect(
+              ([part, place]) => checkpoints.save(cutting.snapshotId, cutting.before.parts.length + place, part),
+              { concurrency: uploadsAtOnce }
+            ),
+            Stream.runCollect
+          )
+          const { records: done, bytes: received } = cutter.progress()
+          yield* onProgress(cutter.progress())
+          yield* Metric.update(records, done - cutting.before.records)
+          yield* Metric.update(bytes, received - cutting.before.bytes)
+          return broke === undefined ? sidecars : yield* broke
         })
 
-        const partsOf = (id: SnapshotId, stream: Stream.Stream<Uint8Array, StreamBroken>, onProgress: OnProgress) =>
-          Effect.gen(function* () {
-            const cutter = makeCutter()
-            let toldAt = 0
-            const tell = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-              if (now - toldAt < progressEveryMillis) return Effect.void
-              toldAt = now
-              return onProgress(cutter.progress())
-            })
-            const cut = (chunk: Uint8Array | typeof end) =>
-              Effect.tryPromise({
-                try: () => (chunk === end ? cutter.finish() : cutter.take(chunk)),
-                catch: (error) => error as StreamBroken
-              }).pipe(Effect.tap(tell))
-            const parts = yield* stream.pipe(
-              // Told by the connection, counted here.
-              Stream.mapError(({ fault, detail }) => cutter.broken(fault, detail)),
-              Stream.concat(Stream.make(end)),
-              Stream.mapEffect(cut),
-              Stream.flattenIterable,
-              Stream.mapEffect((part) => upload(id, part), { concurrency: uploadsAtOnce }),
-              Stream.runCollect
-            )
-            const done = cutter.progress()
-            yield* onProgress(done)
-            yield* Metric.update(records, done.records)
-            yield* Metric.update(bytes, done.bytes)
-            return parts
-          })
-
         const attempt = Effect.fn("Download.attempt")(function* (id: SnapshotId, onProgress: OnProgress) {
+          const before = yield* checkpoints.load(id, request)
+          const { cursor } = before
+          if (cursor !== null) yield* Effect.logInfo(`The download goes on after ${before.records} records`)
           const startedAt = yield* now
-          const opened = yield* medipim.open(request)
-          const parts = Option.isSome(opened) ? yield* partsOf(id, opened.value, onProgress) : []
-          const sum = (of: (part: Part) => number) => parts.reduce((total, part) => total + of(part), 0)
-          const records = sum((part) => part.records)
-          const manifest: Manifest = {
-            version: 1,
-            snapshotId: id,
-            startedAt,
-            finishedAt: yield* now,
-            request,
-            total: records,
-            records,
-            bytes: sum((part) => part.bytes),
-            compressedBytes: sum((part) => part.compressedBytes),
-            complete: Option.isSome(opened),
-            parts,
-            segments: Option.isSome(opened) ? [{ startedAt, firstRecord: 0, records, from: null }] : []
+          const opened = yield* medipim.open(cursor === null ? request : sinceCreation(request, cursor.createdAt))
+          if (Option.isNone(opened) && cursor !== null) {
+            const counts = { received: before.records, expected: before.total }
+            return yield* new StreamBroken({ fault: "total", ...counts, detail: "the rest of the catalogue is gone" })
           }
+          const cutting = { snapshotId: id, request, before, startedAt }
+          const added = Option.isSome(opened) ? yield* partsOf(cutting, opened.value, onProgress) : []
+          const manifest = manifestOf(id, request, before, added, { startedAt, finishedAt: yield* now })
           const text = yield* Effect.orDie(encodeManifest(manifest))
           yield* store.put(manifestKey(id), Buffer.from(text), "application/json")
           return manifest
         })
 
-        /** Objects without a manifest are of no use to anybody. */
-        const sweep = Effect.fn("Download.sweep")(function* (id: SnapshotId) {
-          const left = yield* store.list(prefixOf(id))
-          yield* store.remove(left.map(({ key }) => key))
-        })
+        const told = (error: StreamBroken) => Effect.andThen(Effect.logWarning(error.message), Metric.update(breaks, 1))
 
         /** Housekeeping never spoils a download. */
         const prune = snapshots.prune.pipe(
@@ -193,13 +160,14 @@ export class Download extends Context.Service<
           const complete = yield* snapshots.find(id)
           if (Option.isSome(complete)) return complete.value
           return yield* attempt(id, onProgress).pipe(
-            Effect.onError(() => sweep(id).pipe(Effect.timeout("10 seconds"), Effect.ignore({ log: "Warn" }))),
+            Effect.tapErrorTag("StreamBroken", told),
+            Effect.retry(resumes),
             Effect.tapError((error) =>
-              error._tag === "StreamBroken"
-                ? Effect.andThen(Effect.logWarning(error.message), Metric.update(breaks, 1))
+              isBroken(error) && !isResumable(error)
+                ? Effect.ignore(checkpoints.clear(id), { log: "Warn" })
                 : Effect.void
             ),
-            Effect.retry({ ...newBeginnings, while: (error) => error._tag === "StreamBroken" }),
+            Effect.retry(newBeginnings),
             Effect.tap(() => prune)
           )
         })

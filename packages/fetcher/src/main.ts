@@ -6,6 +6,7 @@ import { Draining } from "@medipim/platform/Draining"
 import * as Service from "@medipim/platform/Service"
 import { storeLayer } from "@medipim/platform/Snapshots"
 import { Effect, Layer } from "effect"
+import { Checkpoints } from "./Checkpoints.ts"
 import { Download } from "./Download.ts"
 import { fetcherConfig } from "./FetcherConfig.ts"
 import * as FetcherHttp from "./FetcherHttp.ts"
@@ -18,7 +19,7 @@ const Main = Layer.unwrap(
     ApiServer.layer(FetcherApi, config).pipe(
       Layer.provide(FetcherHttp.layer.pipe(Layer.provide(ApiServer.guards(config)))),
       Layer.provide([Job.layer, Download.layer(config.filter)]),
-      Layer.provide([MediPimHttp.layer(config), Snapshots.layer]),
+      Layer.provide([MediPimHttp.layer(config), Snapshots.layer, Checkpoints.layer]),
       Layer.provide([storeLayer(config), NodeHttpClient.layerUndici, Draining.layer])
     )
   )

@@ -11,7 +11,8 @@ import { prefixOf } from "@medipim/domain/Snapshot"
 import { SnapshotStore } from "@medipim/domain/SnapshotStore"
 import * as FolderStore from "@medipim/platform/FolderStore"
 import { Simulator } from "@medipim/simulator/Simulator"
-import { Effect, Fiber, Layer, Redacted, Stream } from "effect"
+import { Effect, Layer, Redacted, Stream } from "effect"
+import { Checkpoints } from "../src/Checkpoints.ts"
 import { Download } from "../src/Download.ts"
 import * as MediPimHttp from "../src/MediPimHttp.ts"
 import { Snapshots } from "../src/Snapshots.ts"
@@ -32,7 +33,7 @@ const temporary = Effect.acquireRelease(
 
 const downloads = (requestTimeout: number, secret = keySecret) =>
   Download.layer(allStatuses).pipe(
-    Layer.provideMerge(Snapshots.layer),
+    Layer.provideMerge([Snapshots.layer, Checkpoints.layer]),
     Layer.provide(
       Layer.unwrap(
         Effect.map(Simulator, ({ url }) => MediPimHttp.layer({ url, keyId: "7", keySecret: secret, requestTimeout }))
@@ -97,20 +98,6 @@ layer(downloads(impatient).pipe(Layer.provideMerge(simulated())), { excludeTestS
     })
   )
 
-  it.effect(
-    "begins anew when the stream broke, and leaves nothing of the first try",
-    () =>
-      Effect.gen(function* () {
-        for (const fault of ["reset", "cut-mid-line", "stall"]) {
-          yield* control("POST /control/faults", { fault, at: 1500 })
-          const id = nextId()
-          assert.strictEqual((yield* run(id)).records, products, fault)
-          assert.strictEqual((yield* keysOf(id)).length, 3)
-        }
-      }),
-    60_000
-  )
-
   it.effect("takes a line that cannot be read for the record that it is", () =>
     Effect.gen(function* () {
       yield* control("POST /control/faults", { fault: "invalid-json-line", at: 77 })
@@ -144,17 +131,6 @@ layer(downloads(impatient).pipe(Layer.provideMerge(simulated())), { excludeTestS
       const error = yield* Effect.flip(run(nextId()))
       assert.deepInclude(error, { _tag: "MediPimError", status: 401, code: "authentication.not_authenticated" })
       assert.strictEqual((yield* requests) - before, 1)
-    })
-  )
-
-  it.effect("sweeps up when it is stopped in the middle", () =>
-    Effect.gen(function* () {
-      yield* control("POST /control/faults", { fault: "slow-drip", at: 10, delayMs: 50 })
-      const id = nextId()
-      const fiber = yield* Effect.forkChild(run(id))
-      yield* Effect.sleep("300 millis")
-      yield* Fiber.interrupt(fiber)
-      assert.deepStrictEqual(yield* keysOf(id), [])
     })
   )
 
@@ -194,12 +170,9 @@ layer(downloads(impatient).pipe(Layer.provideMerge(simulated())), { excludeTestS
 })
 
 const broken = [
-  ["cut-between-lines", "cut"],
   ["gap", "gap"],
   ["duplicate-line", "gap"],
-  ["wrong-total", "cut"],
   ["total-changes", "total"],
-  ["error-line", "source-error"],
   ["oversized-line", "line-too-long"],
   ["html", "not-a-stream"]
 ] as const

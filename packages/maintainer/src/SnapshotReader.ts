@@ -31,6 +31,13 @@ const decodeManifest = Schema.decodeUnknownEffect(Schema.fromJsonString(Manifest
 /** A read that breaks half-way begins again. */
 const persistence = { schedule: Schedule.exponential("250 millis").pipe(Schedule.jittered), times: 4 }
 
+/** What was read wrong once may be read right; what was written wrong stays so. */
+const secondLook = {
+  while: (error: StoreError | SnapshotBroken) => error._tag === "SnapshotBroken",
+  schedule: Schedule.spaced("500 millis"),
+  times: 2
+}
+
 /** Bytes of a part that are open at once. */
 const window = 512 * 1024
 
@@ -93,7 +100,7 @@ export class SnapshotReader extends Context.Service<
         return createHash("sha256").update(bytes).digest("hex") === part.sha256
           ? bytes
           : yield* new SnapshotBroken({ key: part.key, detail: "its SHA-256 is not the one of its manifest" })
-      })
+      }, Effect.retry(secondLook))
 
       const linesInChunk = (of: Part, chunk: Chunk) =>
         Stream.unwrap(Effect.map(stored(of), (bytes) => linesOf(of, bytes))).pipe(

@@ -95,8 +95,7 @@ export const writeSnapshot = Effect.fnUntraced(function* (lines: ReadonlyArray<s
       lastIndex: first + records - 1,
       bytes: raw.length,
       compressedBytes: stored.length,
-      sha256: createHash("sha256").update(stored).digest("hex"),
-      cursor: null
+      sha256: createHash("sha256").update(stored).digest("hex")
     })
     yield* store.put(key, stored, "application/gzip")
   }

@@ -1,0 +1,131 @@
+import { isDeepStrictEqual } from "node:util"
+import type { SnapshotId } from "@medipim/domain/Ids"
+import {
+  type Cursor,
+  type Part,
+  prefixOf,
+  type Segment,
+  Sidecar,
+  type SourceRequest,
+  sidecarKey
+} from "@medipim/domain/Snapshot"
+import { SnapshotStore, type StoreError } from "@medipim/domain/SnapshotStore"
+import { Clock, Context, Duration, Effect, Layer, Option, Schema, Stream } from "effect"
+
+/** A part that is to be stored, and then its sidecar. */
+export interface CutPart {
+  readonly stored: Buffer
+  readonly sidecar: Sidecar
+}
+
+/** What a download has brought so far, as the store knows it. */
+export interface Checkpoint {
+  readonly parts: ReadonlyArray<Part>
+  readonly segments: ReadonlyArray<Segment>
+  readonly records: number
+  readonly bytes: number
+  readonly total: number
+  /** `null` only for nothing. */
+  readonly cursor: Cursor | null
+}
+
+export const nothing: Checkpoint = { parts: [], segments: [], records: 0, bytes: 0, total: 0, cursor: null }
+
+export const partOf = ({ total, request, segments, cursor, ...part }: Sidecar): Part => part
+
+/** What one more part makes of a checkpoint. */
+const grown = (before: Checkpoint, sidecar: Sidecar): Checkpoint => ({
+  parts: [...before.parts, partOf(sidecar)],
+  segments: sidecar.segments,
+  records: before.records + sidecar.records,
+  bytes: before.bytes + sidecar.bytes,
+  total: sidecar.total,
+  cursor: sidecar.cursor
+})
+
+/** The last place in a chain of parts, each good and joined to the one before it, from where a download can go on. */
+const lastOf = (sidecars: ReadonlyArray<Option.Option<Sidecar>>, isGood: (sidecar: Sidecar) => boolean): Checkpoint => {
+  let found = nothing
+  let last = nothing
+  for (const { value: sidecar } of sidecars.filter(Option.isSome)) {
+    const joins = sidecar.firstRecord === found.records && (found === nothing || sidecar.total === found.total)
+    if (!joins || !isGood(sidecar)) break
+    found = grown(found, sidecar)
+    if (found.cursor !== null) last = found
+  }
+  return last
+}
+
+/** A catalogue that was begun longer ago is begun anew: its parts would be of different days. */
+const oldest = Duration.hours(6)
+const readsAtOnce = 8
+const decodeSidecar = Schema.decodeUnknownOption(Schema.fromJsonString(Sidecar))
+const encodeSidecar = Schema.encodeEffect(Schema.fromJsonString(Sidecar))
+
+/** Parts with their sidecars: all that a download remembers, and all that is needed to go on after a kill. */
+export class Checkpoints extends Context.Service<
+  Checkpoints,
+  {
+    readonly save: (id: SnapshotId, number: number, part: CutPart) => Effect.Effect<Sidecar, StoreError>
+    /** Where to go on; everything that does not belong to it is removed. */
+    readonly load: (id: SnapshotId, request: SourceRequest) => Effect.Effect<Checkpoint, StoreError>
+    /** Removes all of it. */
+    readonly clear: (id: SnapshotId) => Effect.Effect<void, StoreError>
+  }
+>()("fetcher/Checkpoints") {
+  static readonly layer = Layer.effect(
+    Checkpoints,
+    Effect.gen(function* () {
+      const store = yield* SnapshotStore
+
+      const save = Effect.fn("Checkpoints.save")(function* (id: SnapshotId, number: number, part: CutPart) {
+        const { stored, sidecar } = part
+        const text = yield* Effect.orDie(encodeSidecar(sidecar))
+        yield* store.put(sidecar.key, stored, "application/gzip")
+        yield* store.put(sidecarKey(id, number), Buffer.from(text), "application/json")
+        return sidecar
+      })
+
+      const read = (key: string) =>
+        store.get(key).pipe(
+          Stream.runCollect,
+          Effect.map((pieces) => decodeSidecar(Buffer.concat(pieces).toString("utf8"))),
+          Effect.catchIf(
+            (error) => error.fault === "not-found",
+            () => Effect.succeedNone
+          )
+        )
+
+      const load = Effect.fn("Checkpoints.load")(function* (id: SnapshotId, request: SourceRequest) {
+        const objects = yield* store.list(prefixOf(id))
+        const sizes = new Map(objects.map(({ key, size }) => [key, size]))
+        const isBeside = (number: number) => sizes.has(sidecarKey(id, number))
+        let count = 0
+        while (isBeside(count)) count += 1
+        const sidecars = yield* Effect.forEach(
+          Array.from({ length: count }, (_, number) => sidecarKey(id, number)),
+          read,
+          { concurrency: readsAtOnce }
+        )
+        const earliest = (yield* Clock.currentTimeMillis) - Duration.toMillis(oldest)
+        const last = lastOf(
+          sidecars,
+          ({ key, compressedBytes, request: asked, segments }) =>
+            sizes.get(key) === compressedBytes &&
+            isDeepStrictEqual(asked, request) &&
+            Date.parse(segments[0].startedAt) >= earliest
+        )
+        const kept = new Set(last.parts.flatMap(({ key }, number) => [key, sidecarKey(id, number)]))
+        yield* store.remove([...sizes.keys()].filter((key) => !kept.has(key)))
+        return last
+      })
+
+      const clear = Effect.fn("Checkpoints.clear")(function* (id: SnapshotId) {
+        const left = yield* store.list(prefixOf(id))
+        yield* store.remove(left.map(({ key }) => key))
+      })
+
+      return Checkpoints.of({ save, load, clear })
+    })
+  )
+}
