@@ -67,13 +67,14 @@ const servicesOf = ({ on, databaseUrl, adminKey, store, form }: Setup): Readonly
   }))
 }
 
+/** The simulator and the three services, in this order. */
+export const programsOf = (setup: Setup): ReadonlyArray<Program> => [simulatorOf(setup), ...servicesOf(setup)]
+
 /** The simulator and the three services, each a process of its own, until the scope closes. */
 export const startPrograms = Effect.fn("Stack.startPrograms")(function* (setup: Setup) {
-  const started = yield* Effect.forEach(
-    [simulatorOf(setup), ...servicesOf(setup)],
-    (program) => start(program, setup.logDir),
-    { concurrency: 4 }
-  )
+  const started = yield* Effect.forEach(programsOf(setup), (program) => start(program, setup.logDir), {
+    concurrency: 4
+  })
   return {
     addresses: addressesOf(setup.on),
     pids: Object.fromEntries(started.map(({ name, pid }) => [name, pid])),

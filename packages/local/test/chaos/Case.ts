@@ -1,0 +1,96 @@
+import { Deferred, Effect, Fiber, Schedule, type Scope } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import type { PostgresFailed } from "../../src/EmbeddedPostgres.ts"
+import type { ProgramFailed } from "../../src/Program.ts"
+import { House, headers, type ServiceName } from "./House.ts"
+import type { Armed, Trap } from "./Proxy.ts"
+
+/** Numbers that follow from a seed: the same case comes again with the same seed. */
+export const diceOf = (seed: number) => {
+  let state = seed >>> 0
+  const next = () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+  return { int: (from: number, to: number) => from + Math.floor(next() * (to - from + 1)) }
+}
+export type Dice = ReturnType<typeof diceOf>
+
+type Needs = House | SqlClient | Scope.Scope
+type Mishap = string | SqlError | PostgresFailed | ProgramFailed
+
+/** One thing that goes wrong in a sync, and what may come of it. */
+export interface Case {
+  readonly name: string
+  readonly kind: "kill" | "fault" | "cancel" | "stop"
+  /** Made ready before the sync starts; `sprung` when the sync has come to the place. */
+  readonly begin: (dice: Dice) => Effect.Effect<Armed, Mishap, Needs>
+  /** What happens there. */
+  readonly strike?: (runId: string, armed: Armed) => Effect.Effect<void, Mishap, Needs>
+  /** All that a person does afterwards: start the process again. */
+  readonly mend?: Effect.Effect<void, Mishap, Needs>
+  readonly outcome: "succeeded" | "failed" | "cancelled" | "succeeded or failed"
+}
+
+export const nowhere: Armed = { sprung: Effect.void, open: Effect.void }
+
+type Way = keyof House["Service"]["proxies"]
+
+/** Waits on the way between two services. */
+export const trapped =
+  (way: Way, trap: Trap | ((dice: Dice) => Trap)): Case["begin"] =>
+  (dice) =>
+    Effect.map(House, ({ proxies }) => {
+      return proxies[way].set(typeof trap === "function" ? trap(dice) : trap)
+    })
+
+/** Waits until the maintainer wants to write to a table, which a lock keeps it from. */
+export const locked = (table: string): Case["begin"] =>
+  Effect.fnUntraced(function* () {
+    const sql = yield* SqlClient
+    const isLocked = yield* Deferred.make<void>()
+    const letGo = yield* Deferred.make<void>()
+    const holder = yield* Effect.forkScoped(
+      sql.withTransaction(
+        sql
+          .unsafe(`LOCK TABLE ${table} IN SHARE MODE`)
+          .pipe(Effect.andThen(Deferred.succeed(isLocked, undefined)), Effect.andThen(Deferred.await(letGo)))
+      )
+    )
+    yield* Deferred.await(isLocked)
+    const waiting = sql<{
+      readonly n: number
+    }>`SELECT count(*)::int AS n FROM pg_locks JOIN pg_stat_activity USING (pid)
+      WHERE relation = ${table}::regclass AND NOT granted AND application_name = 'medipim-maintainer'`
+    return {
+      sprung: waiting.pipe(
+        Effect.repeat({ until: ([row]) => (row?.n ?? 0) > 0, schedule: Schedule.spaced("20 millis") }),
+        Effect.asVoid,
+        Effect.orDie
+      ),
+      open: Effect.andThen(Deferred.succeed(letGo, undefined), Effect.ignore(Fiber.join(holder)))
+    }
+  })
+
+export const kills = (victim: ServiceName): Pick<Case, "kind" | "strike" | "mend" | "outcome"> => ({
+  kind: "kill",
+  strike: () => Effect.flatMap(House, ({ kill }) => kill(victim)),
+  mend: Effect.flatMap(House, ({ launch }) => launch(victim)),
+  outcome: "succeeded or failed"
+})
+
+/** A request to an orchestrator, and its answer. */
+export const post = (path: string, body?: unknown, orchestrator: 0 | 1 = 0) =>
+  Effect.flatMap(House, ({ orchestrators }) =>
+    Effect.promise(async () => {
+      const answer = await fetch(`${orchestrators[orchestrator]}${path}`, {
+        method: "POST",
+        headers,
+        ...(body === undefined ? {} : { body: JSON.stringify(body) })
+      })
+      return { status: answer.status, body: (await answer.json()) as { readonly runId: string } }
+    })
+  )

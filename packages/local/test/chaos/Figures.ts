@@ -1,0 +1,16 @@
+/** What the chaos suite does, in figures. `--short` is the form that runs with every change. */
+export const figures = {
+  whole: { products: 7000, seedsPerPoint: 10, kills: "all", faultRounds: 3 },
+  short: { products: 1500, seedsPerPoint: 1, kills: "all", faultRounds: 1 }
+} as const
+
+/** Several chunks a run, so that there is a middle. */
+export const chunkSize = 700
+/** A place that is not reached in this time is a mistake of the suite, and counts as a violation. */
+export const reachWithin = "40 seconds"
+/** A run that has not ended this long after the fault hangs. */
+export const endWithin = "120 seconds"
+/** A cancelled run has ended after so many milliseconds. */
+export const cancelWithin = 2000
+/** Calls of `POST /sync` at once, over two orchestrators. */
+export const callers = 50

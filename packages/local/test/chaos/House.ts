@@ -1,0 +1,165 @@
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Postgres from "@medipim/platform/Postgres"
+import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
+import { SupabaseStandIn } from "../../../platform/test/SupabaseStandIn.ts"
+import { EmbeddedPostgres, freePort } from "../../src/EmbeddedPostgres.ts"
+import { freePorts } from "../../src/Ports.ts"
+import { start } from "../../src/Program.ts"
+import { programsOf } from "../../src/Stack.ts"
+import { makeProxy } from "./Proxy.ts"
+
+export type ServiceName = "fetcher" | "maintainer" | "orchestrator" | "second"
+const adminKey = "test-key-of-forty-characters-0123456789ab"
+export const headers = { "x-admin-key": adminKey, "content-type": "application/json" }
+
+const folder = Effect.acquireRelease(
+  Effect.sync(() => {
+    const dir = mkdtempSync(join(tmpdir(), "medipim-chaos-"))
+    chmodSync(dir, 0o755)
+    mkdirSync(join(dir, "logs"))
+    return dir
+  }),
+  (dir) => Effect.sync(() => rmSync(dir, { recursive: true, force: true }))
+)
+
+/** Who hears how runs end: the run ids, in the order in which they came. */
+const listener = Effect.gen(function* () {
+  const heard: Array<string> = []
+  const server = yield* Effect.acquireRelease(
+    Effect.callback<ReturnType<typeof createServer>>((resume) => {
+      const made = createServer((request, response) => {
+        heard.push(String(request.headers["idempotency-key"]))
+        request.resume()
+        response.end()
+      })
+      made.listen(0, "127.0.0.1", () => resume(Effect.succeed(made)))
+    }),
+    (made) =>
+      Effect.sync(() => {
+        made.close()
+        made.closeAllConnections()
+      })
+  )
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, heard }
+})
+
+/** The system as real processes, with a proxy on every way between them, on a Postgres that can be crashed. */
+const make = Effect.fnUntraced(function* (products: number) {
+  const dir = yield* folder
+  const on = yield* freePorts
+  const supabase = yield* SupabaseStandIn
+  const told = yield* listener
+  const secondPort = yield* Effect.promise(freePort)
+  const at = (name: "simulator" | "fetcher" | "maintainer") => makeProxy(`http://localhost:${on[name].port}`)
+  const proxies = {
+    source: yield* at("simulator"),
+    fetcher: yield* at("fetcher"),
+    maintainer: yield* at("maintainer"),
+    store: yield* makeProxy(supabase.url),
+    listener: yield* makeProxy(told.url)
+  }
+
+  const databaseDir = join(dir, "data")
+  let database = yield* Scope.make()
+  const startDatabase = Effect.suspend(() =>
+    EmbeddedPostgres.make({ dir: databaseDir, port: on.postgres.port, durable: false }).pipe(Scope.provide(database))
+  )
+  yield* Effect.addFinalizer((exit) => Scope.close(database, exit))
+  const { url } = yield* startDatabase
+  /** As a power cut would: nothing is written down, unlogged tables are empty afterwards. */
+  const crashDatabase = Effect.gen(function* () {
+    const pid = Number(readFileSync(join(databaseDir, "postmaster.pid"), "utf8").split("\n")[0])
+    process.kill(pid, "SIGQUIT")
+    yield* Scope.close(database, Exit.void)
+    database = yield* Scope.make()
+    yield* startDatabase
+  })
+
+  const setup = {
+    form: "src",
+    on,
+    products,
+    databaseUrl: Redacted.value(url),
+    adminKey,
+    store: { SUPABASE_URL: proxies.store.url, SUPABASE_SERVICE_ROLE_KEY: supabase.key },
+    logDir: join(dir, "logs")
+  } as const
+  const [simulator, ...services] = programsOf(setup)
+  const ways: Record<string, string> = {
+    MEDIPIM_API_URL: `${proxies.source.url}/v4/products/stream`,
+    FETCHER_URL: proxies.fetcher.url,
+    MAINTAINER_URL: proxies.maintainer.url,
+    NOTIFY_URL: proxies.listener.url,
+    REQUEST_TIMEOUT: "3000",
+    LOG_FORMAT: "json"
+  }
+  const programs = new Map(services.map((program) => [program.name, { ...program, env: { ...program.env, ...ways } }]))
+  const first = programs.get("orchestrator")
+  if (first === undefined) return yield* Effect.die("there is no orchestrator")
+  programs.set("second", {
+    ...first,
+    env: { ...first.env, ORCHESTRATOR_PORT: String(secondPort), METRICS_PORT: String(on.metrics.port + 3) },
+    readyUrl: `http://localhost:${secondPort}/readyz`
+  })
+
+  const running = new Map<ServiceName, { readonly pid: number; readonly scope: Scope.Closeable }>()
+  let starts = 0
+  const launch = Effect.fnUntraced(function* (name: ServiceName) {
+    const program = programs.get(name)
+    if (program === undefined) return yield* Effect.die(`there is no ${name}`)
+    const scope = yield* Scope.make()
+    starts += 1
+    const { pid } = yield* start({ ...program, name: `${name}-${starts}` }, setup.logDir).pipe(Scope.provide(scope))
+    running.set(name, { pid, scope })
+  })
+  /** SIGKILL to the whole process group; answers once nothing of it is left. */
+  const kill = Effect.fnUntraced(function* (name: ServiceName) {
+    const found = running.get(name)
+    if (found === undefined) return
+    running.delete(name)
+    process.kill(-found.pid, "SIGKILL")
+    yield* Scope.close(found.scope, Exit.void)
+  })
+  /** SIGTERM, as a deploy does it. Answers once the process has ended. */
+  const stop = Effect.fnUntraced(function* (name: ServiceName) {
+    const found = running.get(name)
+    if (found === undefined) return
+    running.delete(name)
+    yield* Scope.close(found.scope, Exit.void)
+  })
+  yield* Effect.addFinalizer(() => Effect.forEach([...running.keys()], kill, { discard: true }))
+  if (simulator !== undefined) yield* start(simulator, setup.logDir)
+  yield* Effect.forEach(["fetcher", "maintainer", "orchestrator"] as const, launch, { concurrency: 3, discard: true })
+
+  const simulatorUrl = `http://localhost:${on.simulator.port}`
+  const control = (route: string, body?: unknown) =>
+    Effect.promise(async () => {
+      const [method = "GET", path] = route.split(" ")
+      const sent = body === undefined ? { method } : { method, body: JSON.stringify(body) }
+      return (await (await fetch(`${simulatorUrl}${path}`, sent)).json()) as Record<string, unknown>
+    })
+  const orchestrators = [`http://localhost:${on.orchestrator.port}`, `http://localhost:${secondPort}`] as const
+  return {
+    proxies,
+    control,
+    simulatorUrl,
+    orchestrators,
+    heard: told.heard,
+    trouble: supabase.trouble,
+    launch,
+    kill,
+    stop,
+    crashDatabase,
+    database: Postgres.layer({ databaseUrl: url, databaseConnections: 4 }, "chaos"),
+    logDir: setup.logDir
+  }
+})
+
+export class House extends Context.Service<House, Effect.Success<ReturnType<typeof make>>>()("local/test/chaos/House") {
+  static readonly layer = (products: number) =>
+    Layer.effect(House, make(products)).pipe(Layer.provide(SupabaseStandIn.layer))
+}

@@ -1,0 +1,89 @@
+import { Effect } from "effect"
+import { type Case, kills, locked, nowhere, trapped } from "./Case.ts"
+import type { Trap } from "./Proxy.ts"
+
+const inStream: (dice: { readonly int: (from: number, to: number) => number }) => Trap = (dice) => ({
+  where: /\/stream$/,
+  at: "body",
+  after: dice.int(1, 6_000_000)
+})
+const stores = (object: RegExp): RegExp => new RegExp(`^(PUT|POST) /storage/v1/object/medipim-raw/.*${object.source}$`)
+const sidecar = stores(/part-\d+\.json/)
+const manifest = stores(/manifest\.json/)
+const readsPart = /^GET \/storage\/v1\/object\/medipim-raw\/.*ndjson\.gz$/
+
+/** The places at which each service is killed. */
+export const killPoints: ReadonlyArray<Case> = [
+  {
+    name: "fetcher: before the first byte",
+    begin: trapped("source", { where: /\/stream$/, at: "answer" }),
+    ...kills("fetcher")
+  },
+  { name: "fetcher: in mid part", begin: trapped("source", inStream), ...kills("fetcher") },
+  {
+    name: "fetcher: between part and sidecar",
+    begin: trapped("store", { where: sidecar, at: "request" }),
+    ...kills("fetcher")
+  },
+  {
+    name: "fetcher: before the manifest",
+    begin: trapped("store", { where: manifest, at: "request" }),
+    ...kills("fetcher")
+  },
+  {
+    name: "fetcher: manifest stored, not answered",
+    begin: trapped("store", { where: manifest, at: "answer" }),
+    ...kills("fetcher")
+  },
+  {
+    name: "maintainer: before a part is read",
+    begin: trapped("store", { where: readsPart, at: "request" }),
+    ...kills("maintainer")
+  },
+  {
+    name: "maintainer: while a part is read",
+    begin: trapped("store", (dice) => ({ where: readsPart, at: "body", after: dice.int(1, 100_000) })),
+    ...kills("maintainer")
+  },
+  { name: "maintainer: in mid chunk", begin: locked("medipim.stage_products"), ...kills("maintainer") },
+  {
+    name: "maintainer: chunk staged, not answered",
+    begin: trapped("maintainer", { where: /^POST \/run$/, at: "body", text: '"Completed"' }),
+    ...kills("maintainer")
+  },
+  { name: "maintainer: publishing, at the products", begin: locked("public.products"), ...kills("maintainer") },
+  {
+    name: "maintainer: publishing, at the history",
+    begin: locked("medipim.product_changes"),
+    ...kills("maintainer")
+  },
+  {
+    name: "maintainer: committed, not answered",
+    begin: trapped("maintainer", { where: /^POST \/publish$/, at: "answer" }),
+    ...kills("maintainer")
+  },
+  { name: "orchestrator: after 202", begin: () => Effect.succeed(nowhere), ...kills("orchestrator") },
+  { name: "orchestrator: while fetching", begin: trapped("source", inStream), ...kills("orchestrator") },
+  {
+    name: "orchestrator: fetched, not heard",
+    begin: trapped("fetcher", { where: /^POST \/run$/, at: "body", text: '"Completed"' }),
+    ...kills("orchestrator")
+  },
+  { name: "orchestrator: in mid chunk", begin: locked("medipim.stage_products"), ...kills("orchestrator") },
+  {
+    name: "orchestrator: staged, not heard",
+    begin: trapped("maintainer", { where: /^POST \/run$/, at: "body", text: '"Completed"' }),
+    ...kills("orchestrator")
+  },
+  { name: "orchestrator: publish on its way", begin: locked("public.products"), ...kills("orchestrator") },
+  {
+    name: "orchestrator: committed, not heard",
+    begin: trapped("maintainer", { where: /^POST \/publish$/, at: "answer" }),
+    ...kills("orchestrator")
+  },
+  {
+    name: "orchestrator: while it notifies",
+    begin: trapped("listener", { where: /^POST/, at: "request" }),
+    ...kills("orchestrator")
+  }
+]

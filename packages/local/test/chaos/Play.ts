@@ -1,0 +1,95 @@
+import { Effect, Schedule } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { type Case, diceOf, post } from "./Case.ts"
+import { chunkSize, endWithin, reachWithin } from "./Figures.ts"
+import { House } from "./House.ts"
+import { differing, published, stored, type Table } from "./Table.ts"
+
+interface Ended {
+  readonly status: string
+  readonly failure: { readonly code: string; readonly message: string } | null
+}
+
+export interface Played {
+  readonly status: string
+  readonly violations: ReadonlyArray<string>
+  /** From the fault to the end of the run, in milliseconds. */
+  readonly recovery: number
+  readonly table: Table
+}
+
+export const endOf = Effect.fnUntraced(function* (runId: string) {
+  const sql = yield* SqlClient
+  const [run] = yield* sql<Ended>`SELECT status, failure FROM medipim.sync_runs WHERE id = ${runId}`.pipe(
+    // A database that is being crashed does not answer.
+    Effect.retry({ schedule: Schedule.spaced("200 millis"), times: 100 }),
+    Effect.repeat({
+      until: ([row]) => row !== undefined && row.status !== "running",
+      schedule: Schedule.spaced("50 millis")
+    }),
+    Effect.timeoutOrElse({ duration: endWithin, orElse: () => Effect.fail(`the run did not end in ${endWithin}`) })
+  )
+  return run ?? (yield* Effect.fail("the run is not there"))
+})
+
+/** What the end of a run has to be, seen from outside. */
+export const inspect = Effect.fnUntraced(function* (runId: string, run: Ended, before: Table, after: Table) {
+  const sql = yield* SqlClient
+  const { heard } = yield* House
+  const table = yield* stored
+  const found: Array<string> = []
+  const wrong = differing(table, run.status === "succeeded" ? after : before)
+  if (wrong.length > 0) found.push(`${run.status}, but ${wrong.length} products are not as they must be: ${wrong[0]}`)
+  const changes = yield* sql<{ readonly id: string }>`
+    SELECT product_id AS id FROM medipim.product_changes WHERE run_id = ${runId} ORDER BY id`
+  const told = changes.map(({ id }) => id).sort()
+  const changed = differing(before, table)
+  if (told.join() !== changed.join()) found.push(`the history tells ${told.length} changes of ${changed.length}`)
+  if (run.status === "failed" && !run.failure?.message) found.push("failed without a reason")
+  // Nobody is told of a run that somebody has stopped.
+  if (heard.includes(runId) === (run.status === "cancelled")) found.push("told where it should not be, or not told")
+  const [left] = yield* sql<{ readonly n: number }>`
+    SELECT count(*)::int AS n FROM medipim.sync_runs WHERE status = 'running'`
+  if (left?.n !== 0) found.push("a run is left running")
+  return { table, found }
+})
+
+/** A day in the life of the catalogue. */
+export const change = Effect.fnUntraced(function* (seed: number) {
+  const { control } = yield* House
+  const dice = diceOf(seed)
+  yield* control("POST /control/changes", {
+    update: dice.int(5, 40),
+    add: dice.int(0, 9),
+    remove: dice.int(0, 8),
+    deactivate: dice.int(0, 8)
+  })
+  return dice
+})
+
+/** One sync in which something goes wrong; what cannot even be played is a violation too. */
+export const play = (one: Case, seed: number, before: Table) =>
+  Effect.gen(function* () {
+    const { control } = yield* House
+    const dice = yield* change(seed)
+    const after = yield* published(before)
+    const armed = yield* one.begin(dice)
+    const { body, status } = yield* post("/sync", { forceRefresh: true, chunkSize })
+    if (status !== 202) return yield* Effect.fail(`POST /sync answered ${status}`)
+    yield* armed.sprung.pipe(
+      Effect.timeoutOrElse({ duration: reachWithin, orElse: () => Effect.fail("the place was never reached") })
+    )
+    const from = performance.now()
+    if (one.strike !== undefined) yield* one.strike(body.runId, armed)
+    yield* armed.open
+    if (one.mend !== undefined) yield* one.mend
+    const run = yield* endOf(body.runId)
+    const recovery = performance.now() - from
+    // The armed rest of a fault that was to last.
+    yield* control("DELETE /control/faults")
+    const { table, found } = yield* inspect(body.runId, run, before, after)
+    if (!one.outcome.includes(run.status)) {
+      found.push(`${run.status} where ${one.outcome} was due: ${run.failure?.code} ${run.failure?.message}`)
+    }
+    return { status: run.status, violations: found, recovery, table } satisfies Played
+  }).pipe(Effect.scoped)

@@ -1,0 +1,43 @@
+import { Effect } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { diceOf, locked, post } from "./Case.ts"
+import { callers, chunkSize } from "./Figures.ts"
+import { House } from "./House.ts"
+import { change, endOf, inspect } from "./Play.ts"
+import { published, type Table } from "./Table.ts"
+
+/** Many callers at once, two orchestrators on one database, and one of them is killed in the middle. */
+export const rivals = (victim: "orchestrator" | "second", seed: number, before: Table) =>
+  Effect.gen(function* () {
+    const { kill, launch } = yield* House
+    const sql = yield* SqlClient
+    yield* launch("second")
+    yield* change(seed)
+    const after = yield* published(before)
+    const armed = yield* locked("medipim.stage_products")(diceOf(seed))
+    const answers = yield* Effect.forEach(
+      Array.from({ length: callers }, (_, n) => (n % 2 === 0 ? 0 : 1) as 0 | 1),
+      (orchestrator) => post("/sync", { forceRefresh: true, chunkSize }, orchestrator),
+      { concurrency: callers }
+    )
+    const found: Array<string> = []
+    const count = (status: number) => answers.filter((answer) => answer.status === status).length
+    if (count(202) !== 1 || count(409) !== callers - 1) found.push(`${count(202)} runs and ${count(409)} refusals`)
+    const [runId = "", ...others] = new Set(answers.map(({ body }) => body.runId))
+    if (others.length > 0) found.push("the answers name different runs")
+    yield* armed.sprung
+    const from = performance.now()
+    yield* kill(victim)
+    yield* armed.open
+    const run = yield* endOf(runId)
+    const recovery = performance.now() - from
+    const inspected = yield* inspect(runId, run, before, after)
+    if (run.status !== "succeeded") found.push(`${run.status}: ${run.failure?.message}`)
+    if (victim === "orchestrator") yield* launch(victim)
+    yield* kill("second")
+    const [rows] = yield* sql<{ readonly n: number }>`
+      SELECT count(*)::int AS n FROM medipim.product_changes WHERE run_id = ${runId}
+      GROUP BY product_id ORDER BY 1 DESC LIMIT 1`
+    if (rows !== undefined && rows.n > 1) found.push("a change was written twice")
+    return { status: run.status, violations: [...found, ...inspected.found], recovery, table: inspected.table }
+  }).pipe(Effect.scoped)
