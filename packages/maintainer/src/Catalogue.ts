@@ -54,9 +54,10 @@ export class Catalogue extends Context.Service<
       })
 
       const claim = Effect.fn("Catalogue.claim")(function* (runId: RunId) {
+        // Without the key: a cancellation refers to this row, and has to get in while the publish goes on.
         const [run] = yield* sql<{ readonly status: string; readonly result: string | null }>`
           SELECT status, CASE WHEN published_at IS NOT NULL THEN result::text END AS result
-          FROM medipim.sync_runs WHERE id = ${runId} FOR UPDATE`
+          FROM medipim.sync_runs WHERE id = ${runId} FOR NO KEY UPDATE`
         const result = run?.result ?? undefined
         return {
           running: run?.status === "running" && !(yield* isCancelled(runId)),
