@@ -178,11 +178,10 @@ layer(TestStack.layer(products), { excludeTestServices: true, timeout: "120 seco
         const snapshots = () => readdirSync(join(snapshotDir, "snapshots")).length
         const known = snapshots()
         const faults = {
-          "cut-between-lines": /cut.*2499 of/,
-          "cut-mid-line": /cut/,
-          gap: /gap/,
-          "wrong-total": /cut|total/,
-          "error-line": /source-error/
+          gap: /gap.*2499 of/,
+          "duplicate-line": /gap/,
+          "total-changes": /total/,
+          html: /not-a-stream/
         }
         for (const [fault, reason] of Object.entries(faults)) {
           yield* control("POST /control/faults", { fault, at: 2499, times: 3 })

@@ -265,6 +265,20 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Publish",
     })
   )
 
+  it.effect("publishes nothing for a run that somebody asked to cancel, though its record still says running", () =>
+    Effect.gen(function* () {
+      yield* empty
+      const sql = yield* SqlClient
+      const runId = yield* beginRun()
+      const snapshotId = yield* snapshotOf(products(10))
+      yield* stageAll(runId, snapshotId)
+      yield* sql`INSERT INTO medipim.sync_cancellations (run_id) VALUES (${runId})`
+      const refused = yield* Effect.flip((yield* Publish).run({ runId, snapshotId }))
+      assert.strictEqual(refused._tag === "PublishRefused" && refused.reason, "not-running")
+      assert.deepStrictEqual(yield* rows, [])
+    })
+  )
+
   it.effect("takes the newest line of a product that comes twice, and then removes nothing", () =>
     Effect.gen(function* () {
       yield* empty
