@@ -7,7 +7,7 @@ import { Argument, Command, Flag } from "effect/cli"
 import { Addresses, layer } from "./Connection.ts"
 import { follow } from "./Follow.ts"
 import { exitCodes, exitCodesText, Outcome, outcomeOf } from "./Outcome.ts"
-import { runLine, summary } from "./Text.ts"
+import { replayed, runLine, summary } from "./Text.ts"
 
 const asked = (name: string, description: string) =>
   Flag.Boolean(name).pipe(Flag.withDefault(false), Flag.withDescription(description))
@@ -181,9 +181,30 @@ const rejected = Command.make(
   })
 ).pipe(Command.withDescription("Lines that could not be decoded, with the reason; --json shows them whole"))
 
+const replay = Command.make(
+  "replay",
+  {
+    json,
+    runId: Flag.String("run-id").pipe(Flag.withSchema(RunId), Flag.optional, Flag.withDescription("of this run only")),
+    reason: Flag.String("reason").pipe(Flag.optional, Flag.withDescription("with this text in the reason")),
+    dryRun: asked("dry-run", "work out the changes, write none")
+  },
+  Effect.fnUntraced(function* ({ json, runId, reason, dryRun }) {
+    const client = yield* MaintainerClient
+    const { maintainer } = yield* Addresses
+    const payload = {
+      dryRun,
+      ...Option.match(runId, { onNone: () => ({}), onSome: (runId) => ({ runId }) }),
+      ...Option.match(reason, { onNone: () => ({}), onSome: (reason) => ({ reason }) })
+    }
+    const answer = yield* client.replay({ payload }).pipe(Effect.mapError(outcomeOf("maintainer", maintainer)))
+    yield* Console.log(json ? JSON.stringify(answer) : replayed(answer, dryRun))
+  })
+).pipe(Command.withDescription("Decode rejected lines of the published snapshot again and publish what passes now"))
+
 /** The whole command line. */
 export const medipim = Command.make("medipim").pipe(
   Command.withDescription(`Runs and watches syncs of the MediPim catalogue. ${exitCodesText}`),
-  Command.withSubcommands([sync, watch, status, runs, cancel, rejected]),
+  Command.withSubcommands([sync, watch, status, runs, cancel, rejected, replay]),
   Command.provide(layer)
 )

@@ -25,6 +25,7 @@ interface ClientError {
 
 const codeOf: Readonly<Record<string, number>> = {
   SyncRunning: exitCodes.alreadyRunning,
+  Busy: exitCodes.alreadyRunning,
   InvalidRequest: exitCodes.usage,
   // The client checks options by the schema of the service, before it asks.
   SchemaError: exitCodes.usage,

@@ -1,4 +1,6 @@
+import type { PublishCounts } from "@medipim/domain/PublishRules"
 import type { Run } from "@medipim/domain/Run"
+import type { ReplayResult } from "@medipim/http-api/MaintainerApi"
 
 const number = new Intl.NumberFormat("en-AU")
 const n = (value: number): string => number.format(value)
@@ -47,10 +49,10 @@ export const plainLine = (run: Run): string => `${phaseOf(run)} ${run.progress.p
 const secondsOf = ({ startTime, endTime }: Run): number | undefined =>
   endTime === null ? undefined : (Date.parse(endTime) - Date.parse(startTime)) / 1000
 
-const changes = ({ progress }: Run): ReadonlyArray<string> =>
+const changes = (counts: Omit<PublishCounts, "records">): ReadonlyArray<string> =>
   (["inserted", "updated", "restored", "removed", "unchanged", "stale", "rejected", "duplicates"] as const)
-    .filter((key) => progress[key] > 0)
-    .map((key) => `${n(progress[key])} ${key}`)
+    .filter((key) => counts[key] > 0)
+    .map((key) => `${n(counts[key])} ${key}`)
 
 const headline = (run: Run): string => {
   const seconds = secondsOf(run)
@@ -62,7 +64,7 @@ const headline = (run: Run): string => {
 /** What a run did, in a few lines. */
 export const summary = (run: Run): string => {
   const { progress, failure, snapshotId } = run
-  const counted = changes(run)
+  const counted = changes(progress)
   return [
     headline(run),
     ...(snapshotId === null
@@ -77,7 +79,7 @@ export const summary = (run: Run): string => {
 /** A line of `medipim runs`. */
 export const runLine = (run: Run): string => {
   const seconds = secondsOf(run)
-  const counted = run.failure === null ? changes(run).join(", ") : run.failure.message.split("\n")[0]
+  const counted = run.failure === null ? changes(run.progress).join(", ") : run.failure.message.split("\n")[0]
   return [
     run.runId,
     run.status.padEnd(9),
@@ -85,4 +87,17 @@ export const runLine = (run: Run): string => {
     (seconds === undefined ? `${run.progress.percent} %` : duration(seconds)).padStart(12),
     counted
   ].join("  ")
+}
+
+/** What a replay did. */
+export const replayed = (result: ReplayResult, dryRun: boolean): string => {
+  const counted = changes({ ...result.counts, rejected: 0 })
+  return [
+    `${n(result.replayed)} of ${n(result.examined)} rejected lines pass now${dryRun ? " (dry run: nothing was written)" : ""}`,
+    ...(counted.length === 0 ? [] : [`  products   ${counted.join(", ")}`]),
+    ...(result.runId === null ? [] : [`  kept as    run ${result.runId}`]),
+    ...(result.superseded === 0
+      ? []
+      : [`  left       ${n(result.superseded)} of other snapshots: the published one has taken their place`])
+  ].join("\n")
 }

@@ -60,10 +60,13 @@ export const noProgress: Progress = {
 export const RunFailure = Schema.Struct({ code: Schema.String, message: Schema.String })
 export type RunFailure = typeof RunFailure.Type
 
+/** A replay of rejected lines changes the catalogue too, and is kept with the runs; nobody can ask for it by `POST /sync`. */
+const RunMode = Schema.Literals([...Mode.literals, "replay"])
+
 /** The record of a run that people see: a row of `medipim.sync_runs`. Times are ISO text in UTC. */
 export const Run = Schema.Struct({
   runId: RunId,
-  mode: Mode,
+  mode: RunMode,
   options: SyncOptions,
   status: RunStatus,
   phase: Phase,

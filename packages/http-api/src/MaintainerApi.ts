@@ -87,8 +87,33 @@ export const RejectedRecord = Schema.Struct({
   productId: Schema.NullOr(Schema.String),
   reason: Schema.String,
   raw: Schema.String,
-  rejectedAt: Schema.String
+  rejectedAt: Schema.String,
+  /** The replay that published the line after all. */
+  replayedBy: Schema.NullOr(RunId)
 })
+
+/** `POST /rejected/replay`: which lines to decode again; all that can be, when nothing is said. */
+export const ReplayRequest = Schema.Struct({
+  runId: Schema.optionalKey(RunId).annotate({ description: "only lines that this run rejected" }),
+  reason: Schema.optionalKey(Schema.String).annotate({ description: "only lines with this text in their reason" }),
+  dryRun: Schema.optionalKey(Schema.Boolean).annotate({ description: "work out the changes, write none" })
+})
+export type ReplayRequest = typeof ReplayRequest.Type
+
+/** What a replay did, or in a dry run would do. Counts of lines, but for `counts`. */
+export const ReplayResult = Schema.Struct({
+  /** The run that is kept of it; null when nothing was written. */
+  runId: Schema.NullOr(RunId),
+  /** Lines of the published snapshot that were decoded again: those that pass now, and those that still do not. */
+  examined: Count,
+  replayed: Count,
+  stillRejected: Count,
+  /** Lines of other snapshots: the published one has taken their place, and they are left as they are. */
+  superseded: Count,
+  /** Changes of products, counted as a publish counts them. */
+  counts: PublishCounts
+})
+export type ReplayResult = typeof ReplayResult.Type
 
 export class MaintainerGroup extends HttpApiGroup.make("maintainer", { topLevel: true })
   .add(
@@ -116,6 +141,11 @@ export class MaintainerGroup extends HttpApiGroup.make("maintainer", { topLevel:
       },
       success: Schema.Struct({ total: Count, records: Schema.Array(RejectedRecord) }),
       error: Unavailable
+    }),
+    HttpApiEndpoint.post("replay", "/rejected/replay", {
+      payload: [ReplayRequest, Schema.Undefined],
+      success: ReplayResult,
+      error: [Busy, Unavailable]
     })
   )
   .middleware(AdminKey) {}

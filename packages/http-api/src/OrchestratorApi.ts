@@ -1,6 +1,6 @@
 import { RunId } from "@medipim/domain/Ids"
 import { Phase, Progress, Run, RunStatus } from "@medipim/domain/Run"
-import { Mode, SyncOptions } from "@medipim/domain/SyncOptions"
+import { SyncOptions } from "@medipim/domain/SyncOptions"
 import { Schema } from "effect"
 import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
 import { AdminKey } from "./AdminKey.ts"
@@ -29,7 +29,7 @@ export const OrchestratorStatus = Schema.Struct({
   isRunning: Schema.Boolean,
   currentPhase: Phase,
   runId: Schema.NullOr(RunId),
-  mode: Schema.NullOr(Mode),
+  mode: Schema.NullOr(Run.fields.mode),
   startTime: Schema.NullOr(Schema.String),
   progress: Progress,
   lastRun: Schema.NullOr(Run),

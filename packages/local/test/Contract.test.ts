@@ -79,6 +79,7 @@ layer(TestStack.layer(300), { excludeTestServices: true, timeout: "60 seconds" }
           "GET /snapshots",
           "POST /publish",
           "GET /rejected",
+          "POST /rejected/replay",
           "POST /sync",
           "GET /runs",
           "GET /runs/{id}",

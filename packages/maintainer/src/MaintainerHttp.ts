@@ -11,6 +11,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import { Jobs } from "./Jobs.ts"
 import { Publish } from "./Publish.ts"
 import { Quarantine } from "./Quarantine.ts"
+import { Replay } from "./Replay.ts"
 import { Stage, type StageError } from "./Stage.ts"
 
 const systemLayer = HttpApiBuilder.group(
@@ -52,6 +53,7 @@ const maintainerLayer = HttpApiBuilder.group(
     const stage = yield* Stage
     const publish = yield* Publish
     const quarantine = yield* Quarantine
+    const replay = yield* Replay
     const startedAt = yield* Clock.currentTimeMillis
     return handlers.handleAll({
       status: () =>
@@ -82,7 +84,9 @@ const maintainerLayer = HttpApiBuilder.group(
           .pipe(
             Effect.catchTag(["SqlError", "StoreError", "SnapshotBroken"], (error) => Effect.fail(unavailable(error)))
           ),
-      rejected: ({ query }) => quarantine.list(query).pipe(Effect.mapError(unavailable))
+      rejected: ({ query }) => quarantine.list(query).pipe(Effect.mapError(unavailable)),
+      replay: ({ payload }) =>
+        replay.run(payload ?? {}).pipe(Effect.catchTag("SqlError", (error) => Effect.fail(unavailable(error))))
     })
   })
 )

@@ -1,12 +1,18 @@
+import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import type { RejectedRecord } from "@medipim/http-api/MaintainerApi"
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type { StoredLine } from "./SnapshotReader.ts"
 
-/** Which lines to show, newest run first. `reason` is a part of the reason, whatever its case. */
-export interface Question {
+/** Which lines are meant. `reason` is a part of the reason, whatever its case. */
+export interface Chosen {
   readonly runId?: string | undefined
   readonly reason?: string | undefined
+}
+
+/** Which lines to show, newest run first. */
+interface Question extends Chosen {
   readonly page?: number | undefined
   readonly size?: number | undefined
 }
@@ -25,29 +31,76 @@ const shownBytes = 65_536
 /** Lines that could not be decoded. */
 export class Quarantine extends Context.Service<
   Quarantine,
-  { readonly list: (question: Question) => Effect.Effect<Answer, SqlError> }
+  {
+    readonly list: (question: Question) => Effect.Effect<Answer, SqlError>
+    /** How many lines of other snapshots no replay has published. */
+    readonly superseded: (snapshotId: SnapshotId | null, chosen: Chosen) => Effect.Effect<number, SqlError>
+    /** The next waiting lines of the snapshot behind this record, in order, so that many at most. */
+    readonly waiting: (
+      snapshotId: SnapshotId,
+      chosen: Chosen,
+      behind: number,
+      limit: number
+    ) => Effect.Effect<ReadonlyArray<StoredLine>, SqlError>
+    /** Notes that a replay has published these lines. */
+    readonly markReplayed: (
+      snapshotId: SnapshotId,
+      records: ReadonlyArray<number>,
+      by: RunId
+    ) => Effect.Effect<void, SqlError>
+  }
 >()("maintainer/Quarantine") {
   static readonly layer = Layer.effect(
     Quarantine,
     Effect.gen(function* () {
       const sql = yield* SqlClient
 
+      const within = ({ runId, reason }: Chosen) => sql`(${runId ?? null}::text IS NULL OR run_id = ${runId ?? null})
+        AND (${reason ?? null}::text IS NULL OR strpos(lower(reason), lower(${reason ?? null}::text)) > 0)`
+
       const list = Effect.fn("Quarantine.list")(function* (question: Question) {
-        const { runId, reason, page = 0, size = defaultSize } = question
-        const wanted = sql`FROM medipim.rejected_records
-          WHERE (${runId ?? null}::text IS NULL OR run_id = ${runId ?? null})
-            AND (${reason ?? null}::text IS NULL OR strpos(lower(reason), lower(${reason ?? null}::text)) > 0)`
+        const { page = 0, size = defaultSize } = question
+        const wanted = sql`FROM medipim.rejected_records WHERE ${within(question)}`
         const [counted] = yield* sql<{ readonly total: number }>`SELECT count(*)::int AS total ${wanted}`
         const rows = yield* sql<Row>`SELECT run_id AS "runId", snapshot_id AS "snapshotId", part,
             line_index AS "lineIndex", record, product_id AS "productId", reason,
             substring(raw FOR ${shownBytes}::int) AS raw,
-            to_char(rejected_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "rejectedAt"
+            to_char(rejected_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "rejectedAt", replayed_by AS "replayedBy"
           ${wanted} ORDER BY run_id DESC, record LIMIT ${size} OFFSET ${page * size}`
         const records = rows.map((row) => ({ ...row, raw: Buffer.from(row.raw).toString("utf8") }))
         return { total: counted?.total ?? 0, records }
       })
 
-      return Quarantine.of({ list })
+      const superseded = Effect.fn("Quarantine.superseded")(function* (snapshotId: SnapshotId | null, chosen: Chosen) {
+        const [counted] = yield* sql<{ readonly n: number }>`SELECT count(*)::int AS n FROM medipim.rejected_records
+          WHERE replayed_by IS NULL AND snapshot_id IS DISTINCT FROM ${snapshotId} AND ${within(chosen)}`
+        return counted?.n ?? 0
+      })
+
+      // A snapshot that was staged by several runs has the same lines in quarantine several times.
+      const waiting = Effect.fn("Quarantine.waiting")(function* (
+        snapshotId: SnapshotId,
+        chosen: Chosen,
+        behind: number,
+        limit: number
+      ) {
+        const rows = yield* sql<Omit<StoredLine, "bytes"> & { readonly raw: Uint8Array }>`
+          SELECT DISTINCT ON (record) record, part, line_index AS "lineIndex", raw FROM medipim.rejected_records
+          WHERE snapshot_id = ${snapshotId} AND record > ${behind} AND replayed_by IS NULL AND ${within(chosen)}
+          ORDER BY record LIMIT ${limit}`
+        return rows.map(({ raw, ...place }) => ({ ...place, bytes: Buffer.from(raw) }))
+      })
+
+      const markReplayed = Effect.fn("Quarantine.markReplayed")(function* (
+        snapshotId: SnapshotId,
+        records: ReadonlyArray<number>,
+        by: RunId
+      ) {
+        yield* sql`UPDATE medipim.rejected_records SET replayed_by = ${by}
+          WHERE snapshot_id = ${snapshotId} AND record = ANY(${records}::int[]) AND replayed_by IS NULL`
+      })
+
+      return Quarantine.of({ list, superseded, waiting, markReplayed })
     })
   )
 }

@@ -50,6 +50,8 @@ export class Stage extends Context.Service<
       request: StageRequest,
       onProgress: (counts: ChunkCounts) => Effect.Effect<void>
     ) => Effect.Effect<Staged, StageError>
+    /** What is to be done with these lines, as the catalogue is now. */
+    readonly decide: (lines: ReadonlyArray<StoredLine>) => Effect.Effect<ReadonlyArray<Decided>, SqlError>
   }
 >()("maintainer/Stage") {
   static readonly layer = (batchSize: number) =>
@@ -108,7 +110,7 @@ export class Stage extends Context.Service<
           return { counts: total, nextOffset, hasMore: nextOffset < manifest.records }
         })
 
-        return Stage.of({ chunk })
+        return Stage.of({ chunk, decide: decideBatch })
       })
     )
 }

@@ -13,6 +13,7 @@ import { maintainerConfig } from "./MaintainerConfig.ts"
 import * as MaintainerHttp from "./MaintainerHttp.ts"
 import { Publish } from "./Publish.ts"
 import { Quarantine } from "./Quarantine.ts"
+import { Replay } from "./Replay.ts"
 import { SnapshotReader } from "./SnapshotReader.ts"
 import { Stage } from "./Stage.ts"
 import { Staging } from "./Staging.ts"
@@ -21,7 +22,8 @@ const Main = Layer.unwrap(
   Effect.map(maintainerConfig, (config) =>
     ApiServer.layer(MaintainerApi, config).pipe(
       Layer.provide(MaintainerHttp.layer.pipe(Layer.provide(ApiServer.guards(config)))),
-      Layer.provide([Jobs.layer, Stage.layer(config.batchSize), Publish.layer, Quarantine.layer]),
+      Layer.provide([Jobs.layer, Publish.layer, Replay.layer]),
+      Layer.provide([Stage.layer(config.batchSize), Quarantine.layer]),
       Layer.provide([Staging.layer, Catalogue.layer, SnapshotReader.layer]),
       Layer.provide(Migrations.layer),
       Layer.provide([Snapshots.storeLayer(config), Postgres.layer(config, "medipim-maintainer"), Draining.layer])

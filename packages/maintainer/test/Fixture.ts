@@ -15,6 +15,8 @@ import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { Catalogue } from "../src/Catalogue.ts"
 import { Publish } from "../src/Publish.ts"
+import { Quarantine } from "../src/Quarantine.ts"
+import { Replay } from "../src/Replay.ts"
 import { SnapshotReader } from "../src/SnapshotReader.ts"
 import { Stage } from "../src/Stage.ts"
 import { Staging } from "../src/Staging.ts"
@@ -50,7 +52,8 @@ const temporaryStore = Layer.unwrap(
 )
 
 /** The maintainer's services on a database and a store of their own; batches of 10 lines. */
-export const services = Layer.mergeAll(Stage.layer(10), Publish.layer).pipe(
+export const services = Layer.merge(Publish.layer, Replay.layer).pipe(
+  Layer.provideMerge([Stage.layer(10), Quarantine.layer]),
   Layer.provide([Staging.layer, Catalogue.layer, SnapshotReader.layer]),
   Layer.provide(Migrations.layer),
   Layer.provideMerge(

@@ -111,8 +111,10 @@ export class RunRecords extends Context.Service<
         yield* sql`INSERT INTO medipim.sync_cancellations (run_id) VALUES (${id}) ON CONFLICT DO NOTHING`
       }, repeat)
 
-      /** A run over a part of a snapshot says nothing about the rest of the catalogue. */
-      const wholePublished = sql.literal("published_at IS NOT NULL AND NOT options ?| array['offset', 'limit']")
+      /** A run over a part of a snapshot, or over its rejected lines, says nothing about the rest of the catalogue. */
+      const wholePublished = sql.literal(
+        "published_at IS NOT NULL AND mode <> 'replay' AND NOT options ?| array['offset', 'limit']"
+      )
 
       // The id of a snapshot begins with its time.
       const lastPublished = sql<{ readonly at: string | null; readonly snapshotAt: string | null }>`

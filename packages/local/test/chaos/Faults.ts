@@ -84,6 +84,13 @@ const databaseFaults: ReadonlyArray<Case> = [
   databaseFault("crash while staging", "medipim.stage_products", (_, { open }) =>
     Effect.flatMap(House, ({ crashDatabase }) => Effect.andThen(crashDatabase, open))
   ),
+  {
+    name: "database: crash after staging",
+    kind: "fault",
+    begin: trapped("maintainer", { where: /^POST \/publish$/, at: "request" }),
+    strike: () => Effect.flatMap(House, ({ crashDatabase }) => crashDatabase),
+    outcome: "succeeded"
+  },
   databaseFault("crash while publishing", "public.products", (_, { open }) =>
     Effect.flatMap(House, ({ crashDatabase }) => Effect.andThen(crashDatabase, open))
   )

@@ -1,0 +1,149 @@
+import { type RunId, type SnapshotId, timedIdOf } from "@medipim/domain/Ids"
+import type { PublishCounts } from "@medipim/domain/PublishRules"
+import { noProgress } from "@medipim/domain/Run"
+import { Busy } from "@medipim/http-api/Failure"
+import type { ReplayRequest, ReplayResult } from "@medipim/http-api/MaintainerApi"
+import { Clock, Context, Data, Effect, Layer, Random } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import { Catalogue } from "./Catalogue.ts"
+import { Quarantine } from "./Quarantine.ts"
+import { Stage } from "./Stage.ts"
+import { type Decided, Staging } from "./Staging.ts"
+
+/** Lines in memory at once. */
+const batchSize = 200
+
+/** Takes back all that the transaction has done, and keeps what it found out. */
+class TakenBack extends Data.TaggedError("TakenBack")<{ readonly result: ReplayResult }> {}
+
+/** How many lines were found to be what. */
+interface Seen {
+  readonly examined: number
+  readonly rejected: number
+  readonly unchanged: number
+  readonly stale: number
+}
+
+const add = (seen: Seen, batch: ReadonlyArray<Decided>): Seen => {
+  const of = (tag: string) => batch.filter(({ decision }) => decision._tag === tag).length
+  return {
+    examined: seen.examined + batch.length,
+    rejected: seen.rejected + of("rejected"),
+    unchanged: seen.unchanged + of("unchanged"),
+    stale: seen.stale + of("stale")
+  }
+}
+
+/**
+ * Gives rejected lines of the published snapshot another chance, with the rules of today: what passes is written to the
+ * catalogue, in one transaction or not at all. Nothing is removed by it, and an older state overwrites nothing.
+ */
+export class Replay extends Context.Service<
+  Replay,
+  {
+    /** Repeating it does nothing more: a line is published once. Fails while a sync runs. */
+    readonly run: (request: ReplayRequest) => Effect.Effect<ReplayResult, Busy | SqlError>
+  }
+>()("maintainer/Replay") {
+  static readonly layer = Layer.effect(
+    Replay,
+    Effect.gen(function* () {
+      const sql = yield* SqlClient
+      const catalogue = yield* Catalogue
+      const quarantine = yield* Quarantine
+      const stage = yield* Stage
+      const staging = yield* Staging
+
+      /** The snapshot that the catalogue stands for: the newest one published, whole before in part. */
+      const current = sql<{ readonly id: SnapshotId }>`SELECT snapshot_id AS id FROM medipim.sync_runs
+        WHERE published_at IS NOT NULL AND mode <> 'replay'
+        ORDER BY options ?| array['offset', 'limit'], snapshot_id DESC LIMIT 1`
+
+      /** Takes the place of the one run that may go on; it is seen by others only when it has ended. */
+      const begin = Effect.fnUntraced(function* (runId: RunId, request: ReplayRequest) {
+        const made = yield* sql`INSERT INTO medipim.sync_runs (id, mode, options, status, phase, progress, started_at)
+          VALUES (${runId}, 'replay', ${JSON.stringify(request.dryRun === true ? { dryRun: true } : {})}::jsonb,
+            'running', 'publishing', ${JSON.stringify(noProgress)}::jsonb, now())
+          ON CONFLICT (status) WHERE status = 'running' DO NOTHING RETURNING id`
+        if (made.length > 0) return
+        const [other] = yield* sql<{ readonly id: string }>`SELECT id FROM medipim.sync_runs WHERE status = 'running'`
+        const job = other?.id ?? "that has just ended"
+        return yield* new Busy({ message: `Sync ${job} is running; replay when it has ended.`, job })
+      })
+
+      /** Decides the waiting lines and stages what they change. */
+      const stageWaiting = Effect.fnUntraced(function* (runId: RunId, snapshotId: SnapshotId, request: ReplayRequest) {
+        let seen: Seen = { examined: 0, rejected: 0, unchanged: 0, stale: 0 }
+        for (let behind = -1; ; ) {
+          const lines = yield* quarantine.waiting(snapshotId, request, behind, batchSize)
+          const last = lines.at(-1)
+          if (last === undefined) return seen
+          behind = last.record
+          const batch = yield* stage.decide(lines)
+          const passed = batch.filter(({ decision }) => decision._tag !== "rejected")
+          if (passed.length > 0) yield* staging.write(runId, snapshotId, passed)
+          const records = passed.map(({ line }) => line.record)
+          yield* quarantine.markReplayed(snapshotId, records, runId)
+          seen = add(seen, batch)
+        }
+      })
+
+      const countsOf = Effect.fnUntraced(function* (runId: RunId, { examined, rejected, unchanged, stale }: Seen) {
+        const [staged = { inserted: 0, updated: 0, restored: 0 }] = yield* sql<
+          Pick<PublishCounts, "inserted" | "updated" | "restored">
+        >`SELECT count(*) FILTER (WHERE change = 'inserted')::int AS inserted,
+            count(*) FILTER (WHERE change = 'updated')::int AS updated,
+            count(*) FILTER (WHERE change = 'restored')::int AS restored
+          FROM medipim.stage_products WHERE run_id = ${runId}`
+        const { inserted, updated, restored } = staged
+        const duplicates = examined - rejected - unchanged - stale - inserted - updated - restored
+        return { records: examined, ...staged, unchanged, stale, removed: 0, rejected, duplicates } as const
+      })
+
+      const end = Effect.fnUntraced(function* (runId: RunId, { records, ...changes }: PublishCounts) {
+        const progress = {
+          ...noProgress,
+          ...changes,
+          fetched: true,
+          recordsFetched: records,
+          recordsTotal: records,
+          totalRecords: records,
+          percent: 100,
+          etaSeconds: 0
+        }
+        yield* sql`UPDATE medipim.sync_runs SET status = 'succeeded', phase = 'idle', ended_at = clock_timestamp(),
+          progress = ${JSON.stringify(progress)}::jsonb WHERE id = ${runId}`
+      })
+
+      const work = Effect.fnUntraced(function* (runId: RunId, request: ReplayRequest) {
+        yield* begin(runId, request)
+        const [snapshot] = yield* current
+        const superseded = yield* quarantine.superseded(snapshot?.id ?? null, request)
+        const seen =
+          snapshot === undefined
+            ? { examined: 0, rejected: 0, unchanged: 0, stale: 0 }
+            : yield* stageWaiting(runId, snapshot.id, request)
+        const counts = yield* countsOf(runId, seen)
+        const replayed = seen.examined - seen.rejected
+        const result = { examined: seen.examined, replayed, stillRejected: seen.rejected, superseded, counts }
+        if (snapshot === undefined || replayed === 0 || request.dryRun === true) {
+          return yield* new TakenBack({ result: { runId: null, ...result } })
+        }
+        yield* catalogue.write(runId)
+        yield* catalogue.close({ runId, published: true, counts, warnings: [] }, snapshot.id)
+        yield* end(runId, counts)
+        return { runId, ...result }
+      })
+
+      const run = Effect.fn("Replay.run")(function* (request: ReplayRequest) {
+        const id = timedIdOf(yield* Clock.currentTimeMillis, yield* Random.nextIntBetween(0, 0xffffffff))
+        return yield* sql
+          .withTransaction(work(id as RunId, request))
+          .pipe(Effect.catchTag("TakenBack", ({ result }) => Effect.succeed(result)))
+      })
+
+      return Replay.of({ run })
+    })
+  )
+}

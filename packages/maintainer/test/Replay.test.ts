@@ -1,0 +1,157 @@
+import { assert, layer } from "@effect/vitest"
+import { Effect } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { Quarantine } from "../src/Quarantine.ts"
+import { Replay } from "../src/Replay.ts"
+import { beginRun, line, product, products, services, sync } from "./Fixture.ts"
+
+const total = 400
+const unread = { publicPrice: "free" }
+const later = { createdAt: 1_700_000_000, updatedAt: 1_800_000_000 }
+
+/** Ends the run that goes on. */
+const idle = Effect.flatMap(SqlClient, (sql) => sql`UPDATE medipim.sync_runs SET status = 'succeeded'`)
+
+/** A catalogue of which some lines were rejected by rules that have since learned to read what they hold. */
+const rejectedBefore = Effect.fnUntraced(function* (learned: ReadonlyMap<number, Record<string, unknown>>) {
+  const sql = yield* SqlClient
+  yield* sql`TRUNCATE public.products, medipim.product_changes, medipim.rejected_records`
+  yield* sql`DELETE FROM medipim.sync_runs`
+  yield* sync(products(total - 1))
+  const rejected = [2, 3, 4, total - 1]
+  const sources = products(total).map((source, n) => (rejected.includes(n) ? { ...source, ...unread } : source))
+  const { runId, counts } = yield* sync(sources)
+  assert.deepInclude(counts, { rejected: 4, unchanged: total - 4, inserted: 0 })
+  for (const [n, more] of learned) {
+    const raw = new Uint8Array(Buffer.from(line(product(n, more), n, total).trimEnd()))
+    yield* sql`UPDATE medipim.rejected_records SET raw = ${raw} WHERE record = ${n}`
+  }
+  yield* idle
+  return runId
+})
+
+const learned = new Map([
+  [2, { publicPrice: 7, meta: later }],
+  [3, {}],
+  [4, { publicPrice: 8, meta: { createdAt: 1, updatedAt: 2 } }],
+  [total - 1, { publicPrice: 9 }]
+])
+
+const prices = Effect.flatMap(
+  SqlClient,
+  (sql) =>
+    sql<{ readonly id: string; readonly price: number; readonly xmin: string; readonly run: string }>`
+      SELECT id, public_price_cents AS price, xmin::text, last_run_id AS run FROM public.products ORDER BY id`
+)
+const replays = Effect.flatMap(
+  SqlClient,
+  (sql) => sql<{ readonly id: string; readonly status: string; readonly phase: string; readonly inserted: number }>`
+    SELECT id, status, phase, (progress ->> 'inserted')::int AS inserted FROM medipim.sync_runs WHERE mode = 'replay'`
+)
+
+layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Replay", (it) => {
+  it.effect("publishes exactly what passes now, and keeps a run of it", () =>
+    Effect.gen(function* () {
+      yield* rejectedBefore(learned)
+      const before = new Map((yield* prices).map((row) => [row.id, row.xmin]))
+      const { run } = yield* Replay
+      const result = yield* run({})
+      assert.deepInclude(result, { examined: 4, replayed: 4, stillRejected: 0, superseded: 0 })
+      assert.deepInclude(result.counts, { records: 4, inserted: 1, updated: 1, unchanged: 1, stale: 1, removed: 0 })
+      const touched = (yield* prices).filter(({ id, xmin }) => before.get(id) !== xmin)
+      assert.deepStrictEqual(
+        touched.map(({ id, price, run }) => [id, price, run]),
+        [
+          [product(2).id, 7, result.runId],
+          [product(total - 1).id, 9, result.runId]
+        ]
+      )
+      const sql = yield* SqlClient
+      const changes = yield* sql<{ readonly id: string; readonly change: string }>`
+        SELECT product_id AS id, change FROM medipim.product_changes WHERE run_id = ${result.runId} ORDER BY id`
+      assert.deepStrictEqual(
+        new Set(changes.map(({ id, change }) => `${id} ${change}`)),
+        new Set([`${product(2).id} updated`, `${product(total - 1).id} inserted`])
+      )
+      assert.deepStrictEqual(yield* replays, [
+        { id: result.runId ?? "", status: "succeeded", phase: "idle", inserted: 1 }
+      ])
+      const { records } = yield* (yield* Quarantine).list({})
+      assert.deepStrictEqual(new Set(records.map(({ replayedBy }) => replayedBy)), new Set([result.runId]))
+    })
+  )
+
+  it.effect("does nothing the second time", () =>
+    Effect.gen(function* () {
+      yield* rejectedBefore(learned)
+      const { run } = yield* Replay
+      yield* run({})
+      const after = yield* prices
+      assert.deepInclude(yield* run({}), { runId: null, examined: 0, replayed: 0 })
+      assert.deepStrictEqual(yield* prices, after)
+      assert.strictEqual((yield* replays).length, 1)
+    })
+  )
+
+  it.effect("leaves what still cannot be decoded where it is", () =>
+    Effect.gen(function* () {
+      const runId = yield* rejectedBefore(new Map([[2, { publicPrice: 7, meta: later }]]))
+      const result = yield* (yield* Replay).run({})
+      assert.deepInclude(result, { examined: 4, replayed: 1, stillRejected: 3 })
+      const { total, records } = yield* (yield* Quarantine).list({ runId })
+      assert.strictEqual(total, 4)
+      assert.deepStrictEqual(
+        records.map(({ record, replayedBy }) => [record, replayedBy]),
+        [
+          [2, result.runId],
+          [3, null],
+          [4, null],
+          [399, null]
+        ]
+      )
+    })
+  )
+
+  it.effect("promises in a dry run what it then does, and writes nothing", () =>
+    Effect.gen(function* () {
+      yield* rejectedBefore(learned)
+      const before = yield* prices
+      const { run } = yield* Replay
+      const { runId, ...promised } = yield* run({ dryRun: true })
+      assert.isNull(runId)
+      assert.deepStrictEqual(yield* prices, before)
+      assert.deepStrictEqual(yield* replays, [])
+      const { runId: _run, ...done } = yield* run({})
+      assert.deepStrictEqual(done, promised)
+    })
+  )
+
+  it.effect("takes only the lines that are asked for", () =>
+    Effect.gen(function* () {
+      const runId = yield* rejectedBefore(learned)
+      const { run } = yield* Replay
+      assert.deepInclude(yield* run({ reason: "no such reason" }), { examined: 0 })
+      assert.deepInclude(yield* run({ runId, reason: "PUBLICprice", dryRun: true }), { examined: 4 })
+    })
+  )
+
+  it.effect("leaves lines alone whose snapshot was replaced by a newer one", () =>
+    Effect.gen(function* () {
+      yield* rejectedBefore(learned)
+      yield* sync(products(total).map((source, n) => (n === 7 ? { ...source, ...unread } : source)))
+      yield* idle
+      assert.deepInclude(yield* (yield* Replay).run({}), { runId: null, examined: 1, stillRejected: 1, superseded: 4 })
+    })
+  )
+
+  it.effect("waits for no sync: it says which one runs, and changes nothing", () =>
+    Effect.gen(function* () {
+      yield* rejectedBefore(learned)
+      const before = yield* prices
+      const running = yield* beginRun()
+      const busy = yield* Effect.flip((yield* Replay).run({}))
+      assert.strictEqual(busy._tag === "Busy" && busy.job, running)
+      assert.deepStrictEqual(yield* prices, before)
+    })
+  )
+})
