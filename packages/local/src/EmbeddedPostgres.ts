@@ -87,7 +87,7 @@ const settings = (options: Options, port: number): ReadonlyArray<string> =>
     unix_socket_directories: "",
     shared_buffers: "128MB",
     max_wal_size: "2GB",
-    ...(options.durable ? {} : { fsync: "off", synchronous_commit: "off", full_page_writes: "off" })
+    ...(options.durable ? {} : { fsync: "off", full_page_writes: "off" })
   }).flatMap(([name, value]) => ["-c", `${name}=${value}`])
 
 /** The server of a supervisor that was killed ends on its own within moments; wait for it. */
