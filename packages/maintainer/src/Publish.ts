@@ -12,11 +12,26 @@ import type { Manifest } from "@medipim/domain/Snapshot"
 import type { StoreError } from "@medipim/domain/SnapshotStore"
 import type { PublishRequest, PublishResult } from "@medipim/http-api/MaintainerApi"
 import { passingFaults } from "@medipim/platform/Postgres"
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { Catalogue, type StagedChanges } from "./Catalogue.ts"
 import { type SnapshotBroken, SnapshotReader } from "./SnapshotReader.ts"
+
+/** How often a publish that goes on asks whether it still may. */
+const look = "500 millis"
+
+const noCounts: PublishCounts = {
+  records: 0,
+  inserted: 0,
+  updated: 0,
+  unchanged: 0,
+  stale: 0,
+  restored: 0,
+  removed: 0,
+  rejected: 0,
+  duplicates: 0
+}
 
 /** Each record is counted once: as a change, as unchanged, stale or rejected, or as a further line of a product. */
 const countsOf = (staged: StagedChanges, records: number, removed: number): PublishCounts => {
@@ -81,9 +96,25 @@ export class Publish extends Context.Service<
         return result
       })
 
+      /** Ends when somebody has asked to stop the run: a write that waits must not keep the row of the run from them. */
+      const stopped = Effect.fnUntraced(function* ({ runId, offset, limit }: PublishRequest, manifest: Manifest) {
+        yield* catalogue.isCancelled(runId).pipe(
+          // A database that is away for a moment is the business of the transaction.
+          Effect.orElseSucceed(() => false),
+          Effect.repeat({ until: (cancelled) => cancelled, schedule: Schedule.spaced(look) })
+        )
+        return yield* new PublishRefused({
+          reason: "not-running",
+          message: `Nothing was published: run ${runId} was cancelled.`,
+          counts: { ...noCounts, records: rangeOf(manifest.records, offset ?? 0, limit).limit }
+        })
+      })
+
       const run = Effect.fn("Publish.run")(function* (request: PublishRequest) {
         const manifest = yield* reader.manifest(request.snapshotId)
-        return yield* sql.withTransaction(decideAndWrite(request, manifest)).pipe(Effect.retry(passingFaults))
+        return yield* sql
+          .withTransaction(decideAndWrite(request, manifest))
+          .pipe(Effect.retry(passingFaults), Effect.raceFirst(stopped(request, manifest)))
       })
 
       return Publish.of({ run })

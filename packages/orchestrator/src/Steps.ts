@@ -53,21 +53,33 @@ export class Steps extends Context.Service<
         const records = yield* RunRecords
         const notifier = yield* Notifier
 
+        // While the database does not answer, the work that needs it will notice.
+        const goesOn = (runId: RunId) => Effect.orElseSucceed(records.goesOn(runId), () => true)
+        const cancelled = failed("Cancelled", "The run was cancelled.")
+
         /** The record decides: when it says that the run is over, whatever goes on for it stops. */
         const stopped = (runId: RunId) =>
-          records.goesOn(runId).pipe(
-            // While the database does not answer, the work that needs it will notice.
-            Effect.orElseSucceed(() => true),
+          goesOn(runId).pipe(
             Effect.repeat({ schedule: Schedule.spaced("1 second"), while: (running) => running }),
-            Effect.andThen(failed("Cancelled", "The run was cancelled."))
+            Effect.andThen(cancelled)
           )
+
+        /** A service may notice first, and refuse to work for a run that is over. */
+        const orCancelled = (runId: RunId) => (error: SyncFailed) =>
+          Effect.flatMap(goesOn(runId), (running) => (running ? Effect.fail(error) : cancelled))
 
         const step = <S extends Schema.Top, R>(
           runId: RunId,
           name: string,
           success: S,
           execute: Effect.Effect<S["Type"], SyncFailed, R>
-        ) => Activity.make({ name, success, error: SyncFailed, execute: Effect.raceFirst(execute, stopped(runId)) })
+        ) =>
+          Activity.make({
+            name,
+            success,
+            error: SyncFailed,
+            execute: execute.pipe(Effect.catch(orCancelled(runId)), Effect.raceFirst(stopped(runId)))
+          })
 
         const snapshots = call("fetcher", fetcher.snapshots()).pipe(Effect.map(({ snapshots }) => snapshots))
 
