@@ -43,6 +43,8 @@ export class SupabaseStandIn extends Context.Service<
     readonly seen: () => ReadonlyArray<string>
     readonly trouble: (...next: ReadonlyArray<Trouble>) => void
     readonly dropBucket: () => void
+    /** Makes other bytes of the objects with such a key, behind everybody's back; answers how many there were. */
+    readonly damage: (key: RegExp, change: (bytes: Buffer) => Buffer) => number
   }
 >()("platform/test/SupabaseStandIn") {
   static readonly layer = Layer.effect(
@@ -162,6 +164,11 @@ export class SupabaseStandIn extends Context.Service<
             },
             dropBucket: () => {
               bucket = undefined
+            },
+            damage: (pattern, change) => {
+              const found = [...(bucket ?? [])].filter(([name]) => pattern.test(name))
+              for (const [name, bytes] of found) bucket?.set(name, change(bytes))
+              return found.length
             }
           })
           resume(Effect.succeed({ server, service }))

@@ -33,6 +33,10 @@ export interface Case {
   /** All that a person does afterwards: start the process again. */
   readonly mend?: Effect.Effect<void, Mishap, Needs>
   readonly outcome: "succeeded" | "failed" | "cancelled" | "succeeded or failed"
+  /** The catalogue changes while it is downloaded: each product may come as it was or as it is. */
+  readonly changing?: boolean
+  /** Left out of the short form: it waits long for what another case shows sooner. */
+  readonly thorough?: boolean
 }
 
 export const nowhere: Armed = { sprung: Effect.void, open: Effect.void }
@@ -41,11 +45,17 @@ type Way = keyof House["Service"]["proxies"]
 
 /** Waits on the way between two services. */
 export const trapped =
-  (way: Way, trap: Trap | ((dice: Dice) => Trap)): Case["begin"] =>
+  (way: Way, trap: Trap | ((dice: Dice, house: House["Service"]) => Trap)): Case["begin"] =>
   (dice) =>
-    Effect.map(House, ({ proxies }) => {
-      return proxies[way].set(typeof trap === "function" ? trap(dice) : trap)
-    })
+    Effect.map(House, (house) => house.proxies[way].set(typeof trap === "function" ? trap(dice, house) : trap))
+
+/** A fault on the way between two services, which the system makes up for. */
+export const onTheWay = (name: string, way: Way, trap: (dice: Dice, house: House["Service"]) => Trap): Case => ({
+  name,
+  kind: "fault",
+  begin: trapped(way, trap),
+  outcome: "succeeded"
+})
 
 /** Waits until the maintainer wants to write to a table, which a lock keeps it from. */
 export const locked = (table: string): Case["begin"] =>

@@ -11,6 +11,7 @@ import { freePorts } from "../../src/Ports.ts"
 import { start } from "../../src/Program.ts"
 import { programsOf } from "../../src/Stack.ts"
 import { makeProxy } from "./Proxy.ts"
+import { download } from "./Source.ts"
 
 export type ServiceName = "fetcher" | "maintainer" | "orchestrator" | "second"
 const adminKey = "test-key-of-forty-characters-0123456789ab"
@@ -136,6 +137,7 @@ const make = Effect.fnUntraced(function* (products: number) {
   yield* Effect.forEach(["fetcher", "maintainer", "orchestrator"] as const, launch, { concurrency: 3, discard: true })
 
   const simulatorUrl = `http://localhost:${on.simulator.port}`
+  const streamBytes = (yield* Effect.promise(() => download(simulatorUrl))).length
   const control = (route: string, body?: unknown) =>
     Effect.promise(async () => {
       const [method = "GET", path] = route.split(" ")
@@ -154,6 +156,13 @@ const make = Effect.fnUntraced(function* (products: number) {
     kill,
     stop,
     crashDatabase,
+    /** How often the log of the database has this text. */
+    logged: (text: string) => Effect.sync(() => readFileSync(`${databaseDir}.log`, "utf8").split(text).length - 1),
+    /** Changes stored objects behind everybody's back; answers how many. */
+    damage: supabase.damage,
+    /** Places in the stream up to here are always reached. */
+    streamBytes: Math.floor(0.9 * streamBytes),
+    databaseUrl: url,
     database: Postgres.layer({ databaseUrl: url, databaseConnections: 4 }, "chaos"),
     logDir: setup.logDir
   }

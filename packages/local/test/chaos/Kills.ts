@@ -1,12 +1,13 @@
 import { Effect } from "effect"
 import { type Case, kills, locked, nowhere, trapped } from "./Case.ts"
-import type { Trap } from "./Proxy.ts"
+import { afterBytes, beforeText } from "./Place.ts"
 
-const inStream: (dice: { readonly int: (from: number, to: number) => number }) => Trap = (dice) => ({
+const inStream = trapped("source", (dice, { streamBytes }) => ({
   where: /\/stream$/,
   at: "body",
-  after: dice.int(1, 6_000_000)
-})
+  place: afterBytes(dice.int(1, streamBytes))
+}))
+const completed = beforeText('"Completed"')
 const stores = (object: RegExp): RegExp => new RegExp(`^(PUT|POST) /storage/v1/object/medipim-raw/.*${object.source}$`)
 const sidecar = stores(/part-\d+\.json/)
 const manifest = stores(/manifest\.json/)
@@ -19,7 +20,7 @@ export const killPoints: ReadonlyArray<Case> = [
     begin: trapped("source", { where: /\/stream$/, at: "answer" }),
     ...kills("fetcher")
   },
-  { name: "fetcher: in mid part", begin: trapped("source", inStream), ...kills("fetcher") },
+  { name: "fetcher: in mid part", begin: inStream, ...kills("fetcher") },
   {
     name: "fetcher: between part and sidecar",
     begin: trapped("store", { where: sidecar, at: "request" }),
@@ -42,13 +43,13 @@ export const killPoints: ReadonlyArray<Case> = [
   },
   {
     name: "maintainer: while a part is read",
-    begin: trapped("store", (dice) => ({ where: readsPart, at: "body", after: dice.int(1, 100_000) })),
+    begin: trapped("store", (dice) => ({ where: readsPart, at: "body", place: afterBytes(dice.int(1, 100_000)) })),
     ...kills("maintainer")
   },
   { name: "maintainer: in mid chunk", begin: locked("medipim.stage_products"), ...kills("maintainer") },
   {
     name: "maintainer: chunk staged, not answered",
-    begin: trapped("maintainer", { where: /^POST \/run$/, at: "body", text: '"Completed"' }),
+    begin: trapped("maintainer", { where: /^POST \/run$/, at: "body", place: completed }),
     ...kills("maintainer")
   },
   { name: "maintainer: publishing, at the products", begin: locked("public.products"), ...kills("maintainer") },
@@ -63,16 +64,16 @@ export const killPoints: ReadonlyArray<Case> = [
     ...kills("maintainer")
   },
   { name: "orchestrator: after 202", begin: () => Effect.succeed(nowhere), ...kills("orchestrator") },
-  { name: "orchestrator: while fetching", begin: trapped("source", inStream), ...kills("orchestrator") },
+  { name: "orchestrator: while fetching", begin: inStream, ...kills("orchestrator") },
   {
     name: "orchestrator: fetched, not heard",
-    begin: trapped("fetcher", { where: /^POST \/run$/, at: "body", text: '"Completed"' }),
+    begin: trapped("fetcher", { where: /^POST \/run$/, at: "body", place: completed }),
     ...kills("orchestrator")
   },
   { name: "orchestrator: in mid chunk", begin: locked("medipim.stage_products"), ...kills("orchestrator") },
   {
     name: "orchestrator: staged, not heard",
-    begin: trapped("maintainer", { where: /^POST \/run$/, at: "body", text: '"Completed"' }),
+    begin: trapped("maintainer", { where: /^POST \/run$/, at: "body", place: completed }),
     ...kills("orchestrator")
   },
   { name: "orchestrator: publish on its way", begin: locked("public.products"), ...kills("orchestrator") },

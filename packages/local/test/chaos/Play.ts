@@ -1,7 +1,7 @@
 import { Effect, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { type Case, diceOf, post } from "./Case.ts"
-import { chunkSize, endWithin, reachWithin } from "./Figures.ts"
+import { chunkSize, endWithin, reachWithin, strikeWithin } from "./Figures.ts"
 import { House } from "./House.ts"
 import { differing, published, stored, type Table } from "./Table.ts"
 
@@ -32,13 +32,18 @@ export const endOf = Effect.fnUntraced(function* (runId: string) {
   return run ?? (yield* Effect.fail("the run is not there"))
 })
 
-/** What the end of a run has to be, seen from outside. */
-export const inspect = Effect.fnUntraced(function* (runId: string, run: Ended, before: Table, after: Table) {
+/** What the end of a run has to be, seen from outside: each product as it was before, or as in one of `after`. */
+export const inspect = Effect.fnUntraced(function* (
+  runId: string,
+  run: Ended,
+  before: Table,
+  ...after: ReadonlyArray<Table>
+) {
   const sql = yield* SqlClient
   const { heard } = yield* House
   const table = yield* stored
   const found: Array<string> = []
-  const wrong = differing(table, run.status === "succeeded" ? after : before)
+  const wrong = differing(table, ...(run.status === "succeeded" ? after : [before]))
   if (wrong.length > 0) found.push(`${run.status}, but ${wrong.length} products are not as they must be: ${wrong[0]}`)
   const changes = yield* sql<{ readonly id: string }>`
     SELECT product_id AS id FROM medipim.product_changes WHERE run_id = ${runId} ORDER BY id`
@@ -80,14 +85,20 @@ export const play = (one: Case, seed: number, before: Table) =>
       Effect.timeoutOrElse({ duration: reachWithin, orElse: () => Effect.fail("the place was never reached") })
     )
     const from = performance.now()
-    if (one.strike !== undefined) yield* one.strike(body.runId, armed)
+    if (one.strike !== undefined) {
+      yield* one
+        .strike(body.runId, armed)
+        .pipe(Effect.timeoutOrElse({ duration: strikeWithin, orElse: () => Effect.fail("the fault never came about") }))
+    }
     yield* armed.open
     if (one.mend !== undefined) yield* one.mend
     const run = yield* endOf(body.runId)
     const recovery = performance.now() - from
     // The armed rest of a fault that was to last.
     yield* control("DELETE /control/faults")
-    const { table, found } = yield* inspect(body.runId, run, before, after)
+    const allowed = one.changing === true ? [after, yield* published(before)] : [after]
+    const { table, found } = yield* inspect(body.runId, run, before, ...allowed)
+    if (armed.complaints !== undefined) found.push(...(yield* armed.complaints))
     if (!one.outcome.includes(run.status)) {
       found.push(`${run.status} where ${one.outcome} was due: ${run.failure?.code} ${run.failure?.message}`)
     }

@@ -1,32 +1,47 @@
 import { request as ask, createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { Effect } from "effect"
+import type { Place } from "./Place.ts"
 
-/** A place on the way between two services where something happens, once. */
+/** A point on the way between two services where something happens. */
 export interface Trap {
   /** Of `METHOD /path`. */
   readonly where: RegExp
   /** Before the request is passed on, when the answer begins, or inside its body. */
   readonly at: "request" | "answer" | "body"
-  /** In a body: after so many bytes, or before the piece that holds this text. */
-  readonly after?: number
-  readonly text?: string
-  /** Hold what comes until the trap is opened, break the connection, change a byte, or refuse in this form. */
-  readonly what?: "hold" | "cut" | "flip" | { readonly status: number; readonly body: string }
+  /** In a body: where; at its first byte when not said. */
+  readonly place?: Place
+  /**
+   * Hold what comes until the trap is opened and then break the connection, break it now, change a byte, refuse in this
+   * form; or hold the request and pass it on when the trap is opened, whether its sender is still there or not.
+   */
+  readonly what?: "hold" | "cut" | "flip" | "late" | { readonly status: number; readonly body: string }
+  /** How many exchanges it happens to; one when not said. */
+  readonly times?: number
 }
 
 export interface Armed {
+  /** Ends when it has happened for the last time. */
   readonly sprung: Effect.Effect<void>
+  /** Lets go what is held; ends when what was late has been answered. */
   readonly open: Effect.Effect<void>
+  /** What must hold besides, once the run has ended. */
+  readonly complaints?: Effect.Effect<ReadonlyArray<string>>
 }
 
 interface Passage {
   readonly url: string
   readonly set: (trap: Trap) => Armed
+  /** Bytes of the bodies that were passed on. */
+  readonly bytes: () => number
 }
 
-const isHit = ({ after = 0, text }: Trap, passed: number, piece: Buffer): boolean =>
-  text === undefined ? passed + piece.length > after : piece.includes(text)
+interface Snare {
+  readonly trap: Trap
+  readonly spring: () => void
+  readonly held: Array<() => Promise<void> | void>
+  left: number
+}
 
 const flipped = (piece: Buffer): Buffer => {
   const copy = Buffer.from(piece)
@@ -35,15 +50,34 @@ const flipped = (piece: Buffer): Buffer => {
   return copy
 }
 
+const bodyOf = async (request: IncomingMessage): Promise<Buffer> => {
+  const pieces: Array<Buffer> = []
+  for await (const piece of request as AsyncIterable<Buffer>) pieces.push(piece)
+  return Buffer.concat(pieces)
+}
+
 /** Passes on what comes to it, but for what its trap says. */
 export const makeProxy = (target: string) =>
   Effect.gen(function* () {
-    let armed: { readonly trap: Trap; readonly spring: () => void; readonly held: Array<() => void> } | undefined
+    let armed: Snare | undefined
+    let bytes = 0
 
-    const strike = (trap: Trap, found: NonNullable<typeof armed>, drop: () => void, response: ServerResponse): void => {
+    /** Sends a request that its sender may have given up, and waits for the answer. */
+    const sendLate = ({ url, method, headers }: IncomingMessage, body: Promise<Buffer>): Promise<void> =>
+      body.then(
+        (content) =>
+          new Promise((resolve) => {
+            const sent = ask(`${target}${url}`, { method: method ?? "GET", headers })
+            sent.on("error", () => resolve())
+            sent.on("response", (answer) => answer.resume().on("close", resolve))
+            sent.end(content)
+          })
+      )
+
+    const strike = ({ trap, spring, held, left }: Snare, drop: () => void, response: ServerResponse): void => {
       const { what = "hold" } = trap
-      found.spring()
-      if (what === "hold") found.held.push(drop)
+      if (left === 0) spring()
+      if (what === "hold") held.push(drop)
       else if (typeof what === "object") {
         response.writeHead(what.status, { "content-type": "application/json" })
         response.end(what.body)
@@ -51,12 +85,19 @@ export const makeProxy = (target: string) =>
     }
 
     const pass = (request: IncomingMessage, response: ServerResponse): void => {
-      const found = armed?.trap.where.test(`${request.method} ${request.url}`) ? armed : undefined
-      if (found !== undefined) armed = undefined
-      const trap = found?.trap
-      if (found !== undefined && trap?.at === "request") {
+      const snare = armed?.trap.where.test(`${request.method} ${request.url}`) ? armed : undefined
+      if (snare !== undefined) snare.left -= 1
+      if (snare?.left === 0) armed = undefined
+      const trap = snare?.trap
+      if (snare !== undefined && trap?.at === "request") {
+        if (trap.what === "late") {
+          const body = bodyOf(request)
+          snare.spring()
+          snare.held.push(() => sendLate(request, body).finally(() => response.destroy()))
+          return
+        }
         request.resume()
-        strike(trap, found, () => response.destroy(), response)
+        strike(snare, () => response.destroy(), response)
         return
       }
       const upstream = ask(`${target}${request.url}`, { method: request.method ?? "GET", headers: request.headers })
@@ -68,25 +109,30 @@ export const makeProxy = (target: string) =>
       response.on("close", () => upstream.destroy())
       upstream.on("response", (answer) => {
         answer.on("error", () => response.destroy())
-        if (found !== undefined && trap?.at === "answer") return strike(trap, found, drop, response)
+        if (snare !== undefined && trap?.at === "answer") return strike(snare, drop, response)
         response.writeHead(answer.statusCode ?? 502, answer.headers)
         response.flushHeaders()
+        const place = trap?.place ?? (() => 0)
         let passed = 0
         let isStruck = false
         answer.on("data", (piece: Buffer) => {
           if (isStruck && trap?.what !== "flip") return
           let sent = piece
-          if (found !== undefined && trap !== undefined && !isStruck && isHit(trap, passed, piece)) {
+          const at = snare === undefined || isStruck ? undefined : place(piece, passed)
+          if (snare !== undefined && at !== undefined) {
             isStruck = true
-            if (trap.what === "flip") {
-              found.spring()
+            if (trap?.what === "flip") {
+              snare.spring()
               sent = flipped(piece)
             } else {
-              if (trap.text === undefined) response.write(piece.subarray(0, Math.max(0, (trap.after ?? 0) - passed)))
-              return strike(trap, found, drop, response)
+              bytes += at
+              // What stands before the place is to arrive: the connection breaks only behind it.
+              response.write(piece.subarray(0, at), () => strike(snare, drop, response))
+              return
             }
           }
           passed += sent.length
+          bytes += sent.length
           if (!response.write(sent)) {
             answer.pause()
             response.once("drain", () => answer.resume())
@@ -116,15 +162,15 @@ export const makeProxy = (target: string) =>
       const sprung = new Promise<void>((resolve) => {
         spring = resolve
       })
-      const mine = { trap, spring, held: [] as Array<() => void> }
+      const mine: Snare = { trap, spring, held: [], left: trap.times ?? 1 }
       armed = mine
       return {
         sprung: Effect.promise(() => sprung),
-        open: Effect.sync(() => {
+        open: Effect.promise(async () => {
           if (armed === mine) armed = undefined
-          for (const drop of mine.held) drop()
+          await Promise.all(mine.held.map((release) => release()))
         })
       }
     }
-    return { url: `http://127.0.0.1:${port}`, set } satisfies Passage
+    return { url: `http://127.0.0.1:${port}`, set, bytes: () => bytes } satisfies Passage
   })

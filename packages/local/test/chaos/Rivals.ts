@@ -25,6 +25,8 @@ export const rivals = (victim: "orchestrator" | "second", seed: number, before: 
     if (count(202) !== 1 || count(409) !== callers - 1) found.push(`${count(202)} runs and ${count(409)} refusals`)
     const [runId = "", ...others] = new Set(answers.map(({ body }) => body.runId))
     if (others.length > 0) found.push("the answers name different runs")
+    // Of many runs there is none to follow.
+    if (found.length > 0) return yield* Effect.fail(found.join(", "))
     yield* armed.sprung
     const from = performance.now()
     yield* kill(victim)

@@ -1,7 +1,9 @@
 import { isDeepStrictEqual } from "node:util"
+import { makeLineSplitter } from "@medipim/domain/LineSplitter"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { House } from "./House.ts"
+import { download } from "./Source.ts"
 
 interface Product extends Record<string, unknown> {
   readonly id: string
@@ -20,8 +22,6 @@ export const stored = Effect.flatMap(SqlClient, (sql) =>
   )
 )
 
-const everything = { filter: { status: ["active", "inactive", "replaced"] }, sorting: { createdAt: "ASC" } }
-
 const unsigned = (product: Product): Product => {
   const { embedUrl: _signed, ...meta } = product.meta as Record<string, unknown>
   return { ...product, meta }
@@ -31,20 +31,16 @@ const unsigned = (product: Product): Product => {
 export const published = (before: Table) =>
   Effect.flatMap(House, ({ simulatorUrl }) =>
     Effect.promise(async (): Promise<Table> => {
-      const answer = await fetch(`${simulatorUrl}/v4/products/stream`, {
-        method: "POST",
-        headers: { authorization: `Basic ${btoa("1:simulator-secret-of-no-value")}` },
-        body: JSON.stringify(everything)
-      })
-      if (answer.status !== 200) throw new Error(`The simulator answered ${answer.status}`)
-      const lines = (await answer.text()).trimEnd().split("\n")
-      const now = lines.map((line) => unsigned((JSON.parse(line) as { readonly result: Product }).result))
+      const lines = makeLineSplitter().push(await download(simulatorUrl))
+      const now = lines.map((line) => unsigned((JSON.parse(line.toString()) as { readonly result: Product }).result))
       const table = new Map([...before].map(([id, { raw }]): [string, Entry] => [id, { raw, removed: true }]))
       for (const raw of now) table.set(raw.id, { raw, removed: false })
       return table
     })
   )
 
-/** The ids whose entries differ. */
-export const differing = (a: Table, b: Table): ReadonlyArray<string> =>
-  [...new Set([...a.keys(), ...b.keys()])].filter((id) => !isDeepStrictEqual(a.get(id), b.get(id))).sort()
+/** The ids whose entries are like those of none of the others. */
+export const differing = (table: Table, ...others: ReadonlyArray<Table>): ReadonlyArray<string> =>
+  [...new Set([table, ...others].flatMap((one) => [...one.keys()]))]
+    .filter((id) => !others.some((other) => isDeepStrictEqual(table.get(id), other.get(id))))
+    .sort()

@@ -1,0 +1,88 @@
+import * as Postgres from "@medipim/platform/Postgres"
+import { Effect, Schedule } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { type Case, locked, trapped } from "./Case.ts"
+import { House } from "./House.ts"
+
+const terminate = (application: string) =>
+  Effect.flatMap(
+    SqlClient,
+    (sql) => sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE ${application}`
+  )
+
+const databaseFault = (name: string, table: string, strike: NonNullable<Case["strike"]>): Case => ({
+  name: `database: ${name}`,
+  kind: "fault",
+  begin: locked(table),
+  strike,
+  outcome: "succeeded"
+})
+
+const crash: NonNullable<Case["strike"]> = (_, { open }) =>
+  Effect.flatMap(House, ({ crashDatabase }) => Effect.andThen(crashDatabase, open))
+
+/** Waits until the log of the database has this text once more than it had before `cause`. */
+const logsAfter = Effect.fnUntraced(function* <E, R>(text: string, cause: Effect.Effect<unknown, E, R>) {
+  const { logged } = yield* House
+  const before = yield* logged(text)
+  yield* cause
+  yield* Effect.repeat(logged(text), { until: (now) => now > before, schedule: Schedule.spaced("50 millis") }).pipe(
+    Effect.timeoutOrElse({ duration: "20 seconds", orElse: () => Effect.fail(`the database never logged: ${text}`) })
+  )
+})
+
+/** Shorter than any wait for the lock of a case. */
+const shortTimeout = "700ms"
+
+/** Connections made from now on give up a statement after a moment, until one has. */
+const timeOut: NonNullable<Case["strike"]> = Effect.fnUntraced(function* () {
+  const sql = yield* SqlClient
+  const limit = (value: string) =>
+    Effect.andThen(sql.unsafe(`ALTER ROLE CURRENT_USER ${value}`), terminate("medipim-maintainer"))
+  yield* logsAfter(
+    "canceling statement due to statement timeout",
+    limit(`SET statement_timeout = '${shortTimeout}'`)
+  ).pipe(Effect.ensuring(Effect.orDie(limit("RESET statement_timeout"))))
+})
+
+/** More than the server takes in all. */
+const crowdSize = 110
+const crowdName = "chaos-crowd"
+
+/** Others take every connection that the server has, and the services lose theirs. */
+const crowded: NonNullable<Case["strike"]> = Effect.fnUntraced(function* () {
+  const { databaseUrl } = yield* House
+  const sitting = Effect.flatMap(SqlClient, (sql) => sql`SELECT pg_sleep(600)`)
+  const crowd = Effect.forEach(
+    Array.from({ length: crowdSize }),
+    // One that was sent away sits down as soon as a place is free.
+    () => Effect.retry(sitting, Schedule.spaced("20 millis")),
+    { concurrency: "unbounded", discard: true }
+  ).pipe(Effect.provide(Postgres.layer({ databaseUrl, databaseConnections: crowdSize }, crowdName)))
+  yield* Effect.scoped(
+    Effect.gen(function* () {
+      yield* Effect.forkScoped(crowd)
+      yield* logsAfter("sorry, too many clients already", terminate("medipim-%"))
+      yield* Effect.sleep("1 second")
+    })
+  )
+  yield* terminate(crowdName)
+})
+
+export const databaseFaults: ReadonlyArray<Case> = [
+  databaseFault("connections killed while staging", "medipim.stage_products", () => terminate("medipim-%")),
+  databaseFault("connections killed while publishing", "public.products", () => terminate("medipim-%")),
+  databaseFault("statement timeout while staging", "medipim.stage_products", timeOut),
+  databaseFault("statement timeout while publishing", "public.products", timeOut),
+  databaseFault("no connection free while staging", "medipim.stage_products", crowded),
+  databaseFault("no connection free while publishing", "public.products", crowded),
+  databaseFault("crash while staging", "medipim.stage_products", crash),
+  {
+    name: "database: crash after staging",
+    kind: "fault",
+    begin: trapped("maintainer", { where: /^POST \/publish$/, at: "request" }),
+    strike: () => Effect.flatMap(House, ({ crashDatabase }) => crashDatabase),
+    outcome: "succeeded"
+  },
+  databaseFault("crash while publishing", "public.products", crash)
+]

@@ -1,0 +1,154 @@
+import { spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { root } from "../../src/Workspace.ts"
+
+/** Something that keeps a promise, how to break it, and the case that has to notice. */
+interface Guard {
+  readonly name: string
+  /** In a file, a text that stands there once, and what takes its place. */
+  readonly breaks: ReadonlyArray<readonly [file: string, whole: string, broken: string]>
+  readonly noticedBy: string
+}
+
+/** A suite that hangs, in milliseconds, has noticed nothing. */
+const longestPlay = 180_000
+
+/** The proof of the proof: without any of these the suite turns red. */
+const guards: ReadonlyArray<Guard> = [
+  {
+    name: "the stream is followed to its end",
+    breaks: [
+      [
+        "packages/domain/src/StreamCheck.ts",
+        'return received === total ? undefined : broken("cut", "the stream ended early")',
+        "total = received\n      return undefined"
+      ]
+    ],
+    noticedBy: "source: cut-between-lines"
+  },
+  {
+    name: "a part counts only when its size is the one of its sidecar",
+    breaks: [
+      [
+        "packages/fetcher/src/Checkpoints.ts",
+        "sizes.get(key) === compressedBytes &&",
+        "sizes.has(key) && compressedBytes > 0 &&"
+      ]
+    ],
+    noticedBy: "storage: a part is cut short while its fetcher is down"
+  },
+  {
+    name: "requests add up to what the first one announced, each record once",
+    breaks: [
+      ["packages/fetcher/src/Cutter.ts", "if (!cursor.isNew(line)) continue", "cursor.isNew(line)"],
+      ["packages/fetcher/src/Cutter.ts", "if (records !== total()) throw", "if (records < total()) throw"]
+    ],
+    noticedBy: "source: cut at any byte"
+  },
+  {
+    name: "a part is read as it was written",
+    breaks: [["packages/maintainer/src/SnapshotReader.ts", '.digest("hex") === part.sha256', '.digest("hex") !== ""']],
+    noticedBy: "storage: wrong bytes once"
+  },
+  {
+    name: "a publish counts what is staged",
+    breaks: [
+      [
+        "packages/maintainer/src/Publish.ts",
+        "const incomplete = incompleteness(staged, records)",
+        "const incomplete: string | undefined = undefined"
+      ]
+    ],
+    noticedBy: "database: crash after staging"
+  },
+  {
+    name: "a run that is over publishes nothing",
+    breaks: [
+      [
+        "packages/maintainer/src/Catalogue.ts",
+        'running: run?.status === "running" && !(yield* isCancelled(runId))',
+        "running: true"
+      ],
+      ["packages/maintainer/src/Publish.ts", "if (yield* catalogue.isCancelled(runId))", "if (runId === undefined)"],
+      ["packages/maintainer/src/Publish.ts", "until: (cancelled) => cancelled", "until: () => false"]
+    ],
+    noticedBy: "cancel: overtakes its publish"
+  },
+  {
+    name: "a publish on its way does not keep a cancellation waiting",
+    breaks: [["packages/maintainer/src/Publish.ts", "until: (cancelled) => cancelled", "until: () => false"]],
+    noticedBy: "cancel: in mid publish, its caller gone"
+  },
+  {
+    name: "one run at a time",
+    breaks: [
+      [
+        "packages/platform/src/migrations/0002_runs.ts",
+        "CREATE UNIQUE INDEX sync_runs_one_running ON medipim.sync_runs (status) WHERE status = 'running'",
+        "CREATE UNIQUE INDEX sync_runs_one_running ON medipim.sync_runs (status, id) WHERE status = 'running'"
+      ],
+      [
+        "packages/orchestrator/src/RunRecords.ts",
+        "ON CONFLICT (status) WHERE status = 'running' DO NOTHING",
+        "ON CONFLICT (id) DO NOTHING"
+      ]
+    ],
+    noticedBy: "two orchestrators, the first is killed"
+  }
+]
+
+/** The tree as it is, on the same dependencies. */
+const copyTree = (to: string): void => {
+  fs.chmodSync(to, 0o755)
+  for (const name of ["package.json", "scripts", "packages"]) {
+    fs.cpSync(join(root, name), join(to, name), {
+      recursive: true,
+      filter: (from) => !/\/(dist|node_modules)$/.test(from)
+    })
+  }
+  const modules = join(root, "node_modules")
+  const own = "@medipim"
+  fs.mkdirSync(join(to, "node_modules", own), { recursive: true })
+  for (const name of fs.readdirSync(modules)) {
+    if (name !== own) fs.symlinkSync(join(modules, name), join(to, "node_modules", name))
+  }
+  for (const name of fs.readdirSync(join(modules, own))) {
+    fs.symlinkSync(join(to, "packages", name), join(to, "node_modules", own, name))
+  }
+}
+
+const breakIn = (tree: string, { breaks }: Guard): void => {
+  for (const [file, whole, broken] of breaks) {
+    const path = join(tree, file)
+    const text = fs.readFileSync(path, "utf8")
+    if (text.split(whole).length !== 2) throw new Error(`${file} does not have once: ${whole}`)
+    fs.writeFileSync(path, text.replace(whole, broken))
+  }
+}
+
+/** Plays the case on a tree in which the guard is broken; true when it noticed. */
+const isNoticed = (guard: Guard, seed: string): boolean => {
+  const tree = fs.mkdtempSync(join(tmpdir(), "medipim-guard-"))
+  try {
+    copyTree(tree)
+    breakIn(tree, guard)
+    const suite = join(tree, "packages/local/test/chaos/main.ts")
+    const { status, stdout } = spawnSync(
+      process.execPath,
+      ["--conditions=medipim-source", suite, "--short", "--only", guard.noticedBy],
+      { cwd: tree, encoding: "utf8", timeout: longestPlay, env: { ...process.env, MEDIPIM_CHAOS_SEED: seed } }
+    )
+    const found = stdout.split("\n").filter((line) => line.startsWith(`  ${guard.noticedBy}, seed`))
+    process.stdout.write(`${found.length > 0 ? "noticed" : "MISSED "}  ${guard.name}\n${found.join("\n")}\n`)
+    if (found.length === 0) process.stdout.write(`${stdout}\n`)
+    return status === 1 && found.length > 0
+  } finally {
+    fs.rmSync(tree, { recursive: true, force: true })
+  }
+}
+
+/** Breaks each guard once, on purpose, in a copy of the tree. Answers how many nobody noticed. */
+export const missedGuards = (only: string, seed: number): number =>
+  guards.filter(({ name }) => name.includes(only)).filter((guard) => !isNoticed(guard, String(seed))).length

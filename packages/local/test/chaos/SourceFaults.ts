@@ -1,0 +1,80 @@
+import { Effect } from "effect"
+import { type Case, onTheWay } from "./Case.ts"
+import { House } from "./House.ts"
+import { afterBytes, insideCharacter, insideNumber, type Place } from "./Place.ts"
+import type { Trap } from "./Proxy.ts"
+import { download } from "./Source.ts"
+
+const fromSource = (fault: string, outcome: Case["outcome"], more: Record<string, unknown> = {}): Case => ({
+  name: `source: ${[fault, ...Object.entries(more).map((pair) => pair.join(" "))].join(", ")}`,
+  kind: "fault",
+  begin: Effect.fnUntraced(function* () {
+    const { control } = yield* House
+    yield* control("POST /control/faults", { fault, ...more })
+    return { sprung: Effect.void, open: Effect.void }
+  }),
+  outcome
+})
+
+const stream = { where: /\/stream$/, at: "body" } as const
+const cutAt = (place: Place): Trap => ({ ...stream, place, what: "cut" })
+
+/** Each request breaks after about a sixth of the stream, five times. */
+const fiveTimes = 5
+const patience = 1.2
+
+/** A download that goes on after each cut asks for little more than once the bytes. */
+const cutFiveTimes: Case = {
+  name: "source: cut five times",
+  kind: "fault",
+  thorough: true,
+  begin: Effect.fnUntraced(function* () {
+    const { proxies, simulatorUrl } = yield* House
+    const whole = (yield* Effect.promise(() => download(simulatorUrl))).length
+    const before = proxies.source.bytes()
+    const armed = proxies.source.set({ ...cutAt(afterBytes(Math.floor(whole / 6))), times: fiveTimes })
+    const complaints = Effect.sync(() => {
+      const ratio = (proxies.source.bytes() - before) / whole
+      const figure = `${ratio.toFixed(3)} times the ${(whole / 1e6).toFixed(0)} MB were downloaded`
+      return ratio < 1 || ratio > patience ? [figure] : []
+    })
+    return { ...armed, complaints }
+  }),
+  outcome: "succeeded"
+}
+
+/** While the download waits before it goes on, products are changed, and one is gone. */
+const changedMeanwhile: Case = {
+  ...onTheWay("source: cut, and changed before it goes on", "source", (dice, { streamBytes }) =>
+    cutAt(afterBytes(dice.int(1, streamBytes)))
+  ),
+  strike: () => Effect.flatMap(House, ({ control }) => control("POST /control/changes", { update: 20, remove: 1 })),
+  changing: true
+}
+
+/** What the source does wrong once is made up for; what it goes on doing wrong fails the run. */
+export const sourceFaults: ReadonlyArray<Case> = [
+  onTheWay("source: cut at any byte", "source", (dice, { streamBytes }) => cutAt(afterBytes(dice.int(1, streamBytes)))),
+  onTheWay("source: cut inside a character", "source", (dice, { streamBytes }) =>
+    cutAt(insideCharacter(dice.int(1, streamBytes)))
+  ),
+  onTheWay("source: cut inside a number", "source", (dice, { streamBytes }) =>
+    cutAt(insideNumber(dice.int(1, streamBytes)))
+  ),
+  cutFiveTimes,
+  changedMeanwhile,
+  { ...fromSource("change-mid-stream", "succeeded"), changing: true },
+  ...["cut-mid-line", "cut-between-lines", "reset", "stall", "error-line", "gap", "duplicate-line"].map((fault) =>
+    fromSource(fault, "succeeded")
+  ),
+  ...["wrong-total", "total-changes", "html", "oversized-line", "server-error", "maintenance"].map((fault) =>
+    fromSource(fault, "succeeded")
+  ),
+  fromSource("rate-limited", "succeeded"),
+  fromSource("rate-limited", "succeeded", { retryAfter: 1 }),
+  fromSource("slow-drip", "succeeded", { at: 1400, delayMs: 2 }),
+  fromSource("empty", "failed"),
+  fromSource("refused", "failed"),
+  fromSource("gap", "failed", { times: 60 }),
+  { ...fromSource("html", "failed", { times: 60 }), thorough: true }
+]

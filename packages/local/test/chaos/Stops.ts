@@ -1,0 +1,63 @@
+import { Effect, Fiber, Schedule } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { type Case, locked, post, trapped } from "./Case.ts"
+import { cancelWithin } from "./Figures.ts"
+import { House, type ServiceName } from "./House.ts"
+import { afterBytes } from "./Place.ts"
+import type { Trap } from "./Proxy.ts"
+
+const latePublish: Trap = { where: /^POST \/publish$/, at: "request", what: "late" }
+
+/** `POST /runs/:id/cancel` ends the run at once; nothing is half done. */
+const cancelled = (name: string, begin: Case["begin"]): Case => ({
+  name: `cancel: ${name}`,
+  kind: "cancel",
+  begin,
+  strike: Effect.fnUntraced(function* (runId) {
+    const sql = yield* SqlClient
+    const asked = performance.now()
+    yield* post(`/runs/${runId}/cancel`)
+    yield* sql<{ readonly status: string }>`SELECT status FROM medipim.sync_runs WHERE id = ${runId}`.pipe(
+      Effect.repeat({ until: ([row]) => row?.status === "cancelled", schedule: Schedule.spaced("20 millis") })
+    )
+    const took = Math.round(performance.now() - asked)
+    if (took > cancelWithin) return yield* Effect.fail(`the run was cancelled only after ${took} ms`)
+  }),
+  outcome: "cancelled"
+})
+
+/** SIGTERM, as every deploy sends it: the process ends by itself and the run goes on after the next start. */
+const stopped = (victim: ServiceName, name: string, begin: Case["begin"]): Case => ({
+  name: `SIGTERM: ${victim} ${name}`,
+  kind: "stop",
+  begin,
+  strike: (_, { open }) => Effect.flatMap(House, ({ stop }) => Effect.andThen(open, stop(victim))),
+  mend: Effect.flatMap(House, ({ launch }) => launch(victim)),
+  outcome: "succeeded"
+})
+
+/** The publish has come as far as its first write, and nobody waits for its answer any more. */
+const publishesForNobody: Case["begin"] = Effect.fnUntraced(function* (dice) {
+  const onItsWay = yield* trapped("maintainer", latePublish)(dice)
+  const atTheTable = yield* locked("public.products")(dice)
+  const answered = yield* Effect.forkScoped(Effect.andThen(onItsWay.sprung, onItsWay.open))
+  return {
+    sprung: atTheTable.sprung,
+    open: Effect.andThen(atTheTable.open, Fiber.join(answered))
+  }
+})
+
+const streams = trapped("source", { where: /\/stream$/, at: "body", place: afterBytes(1_000_000) })
+
+/** Runs that somebody stops, and processes that are told to. */
+export const stops: ReadonlyArray<Case> = [
+  cancelled("while fetching", streams),
+  cancelled("while staging", locked("medipim.stage_products")),
+  cancelled("while publishing", locked("public.products")),
+  cancelled("in mid publish, its caller gone", publishesForNobody),
+  // The publish comes when the run is over and its caller gone: only the maintainer can refuse it.
+  cancelled("overtakes its publish", trapped("maintainer", latePublish)),
+  stopped("fetcher", "while fetching", streams),
+  stopped("maintainer", "while staging", locked("medipim.stage_products")),
+  stopped("orchestrator", "while publishing", locked("public.products"))
+]
