@@ -36,6 +36,7 @@ export const OrchestratorStatus = Schema.Struct({
   lastSuccessAt: Schema.NullOr(Schema.String),
   /** True when the catalogue was last published more than 26 hours ago, or never. */
   stale: Schema.Boolean,
+  /** When the built-in schedule starts the next sync; null without one. */
   nextScheduledRun: Schema.NullOr(Schema.String),
   uptimeSeconds: Schema.Int
 })

@@ -1,3 +1,4 @@
+import { CronText, TimezoneName } from "@medipim/domain/Schedule"
 import { largestChunk, smallestChunk } from "@medipim/domain/SyncOptions"
 import { databaseSettings, httpUrl, secret, serverSettings, wholeNumber } from "@medipim/platform/ServiceSettings"
 import { loadSettings, optional, withDefault } from "@medipim/platform/Settings"
@@ -15,5 +16,15 @@ export const orchestratorConfig = loadSettings({
     20_000
   ),
   chunkConcurrency: withDefault("CHUNK_CONCURRENCY", "chunks staged at once", wholeNumber(1, 8), 2),
+  cron: optional("SYNC_CRON", "when a sync starts by itself, in SYNC_TIMEZONE", {
+    schema: CronText,
+    expects: "a cron of five fields (minute hour day month weekday) that some moment matches"
+  }),
+  timezone: withDefault(
+    "SYNC_TIMEZONE",
+    "whose clock SYNC_CRON goes by",
+    { schema: TimezoneName, expects: "the name of a time zone, such as Australia/Sydney" },
+    "Australia/Sydney"
+  ),
   notifyUrl: optional("NOTIFY_URL", "told how each run ends: POST of JSON {text, run}; may hold a token", secret)
 })

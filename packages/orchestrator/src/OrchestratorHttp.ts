@@ -9,6 +9,7 @@ import { SqlClient } from "effect/sql/SqlClient"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import { RunRecords } from "./RunRecords.ts"
 import { Runs } from "./Runs.ts"
+import { SyncSchedule } from "./SyncSchedule.ts"
 
 /** A catalogue that was not published for longer is stale: a nightly sync and two hours. */
 const staleAfterMillis = 26 * 60 * 60 * 1000
@@ -37,6 +38,7 @@ const orchestratorLayer = HttpApiBuilder.group(
   Effect.fnUntraced(function* (handlers) {
     const records = yield* RunRecords
     const runs = yield* Runs
+    const schedule = yield* SyncSchedule
     const startedAt = yield* Clock.currentTimeMillis
 
     const status = Effect.gen(function* () {
@@ -55,7 +57,7 @@ const orchestratorLayer = HttpApiBuilder.group(
         lastSuccessAt: published?.at ?? null,
         // By the age of what was published: an old snapshot that is published again does not make the catalogue fresh.
         stale: published === undefined || now - Date.parse(published.snapshotAt) > staleAfterMillis,
-        nextScheduledRun: null,
+        nextScheduledRun: Option.getOrNull(yield* schedule.next),
         uptimeSeconds: Math.floor((now - startedAt) / 1000)
       }
     })

@@ -25,6 +25,8 @@ export class Runs extends Context.Service<
   Runs,
   {
     readonly start: (options: SyncOptions) => Effect.Effect<Run, SyncRunning | SqlError>
+    /** Sets a run going whose record was just begun. */
+    readonly launch: (run: Run) => Effect.Effect<void>
     /** Stops a run; one that has ended or published stays what it is. */
     readonly cancel: (id: string) => Effect.Effect<Run, RunNotFound | SqlError>
     readonly find: (id: string) => Effect.Effect<Run, RunNotFound | SqlError>
@@ -50,18 +52,18 @@ export class Runs extends Context.Service<
         const engine = yield* WorkflowEngine.WorkflowEngine
         const inEngine = Effect.provideService(WorkflowEngine.WorkflowEngine, engine)
 
-        const start = Effect.fn("Runs.start")(
-          function* (options: SyncOptions) {
-            const run = yield* records.begin(options)
-            mine = run.runId
-            yield* Effect.logInfo(`Sync ${run.runId} starts`, options)
-            yield* Sync.execute(payloadOf(run), { discard: true })
-            return run
-            // A caller that goes away must not leave a record without its workflow.
-          },
-          inEngine,
-          Effect.uninterruptible
-        )
+        const launch = Effect.fn("Runs.launch")(function* (run: Run) {
+          mine = run.runId
+          yield* Effect.logInfo(`Sync ${run.runId} starts`, run.options)
+          yield* Sync.execute(payloadOf(run), { discard: true })
+        }, inEngine)
+
+        const start = Effect.fn("Runs.start")(function* (options: SyncOptions) {
+          const run = yield* records.begin(options)
+          yield* launch(run)
+          return run
+          // A caller that goes away must not leave a record without its workflow.
+        }, Effect.uninterruptible)
 
         const find = Effect.fn("Runs.find")(function* (id: string) {
           const run = yield* records.find(id)
@@ -121,7 +123,7 @@ export class Runs extends Context.Service<
           }
         }).pipe(Effect.withSpan("Runs.recover"), inEngine)
 
-        return Runs.of({ start, cancel, find, events: (id) => Effect.as(find(id), news(id)), recover })
+        return Runs.of({ start, launch, cancel, find, events: (id) => Effect.as(find(id), news(id)), recover })
       })
     )
   /** Recovers when the process starts, and goes on looking: a run is never left alone because a database was away. */

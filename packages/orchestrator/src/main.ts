@@ -16,12 +16,13 @@ import { RunRecords } from "./RunRecords.ts"
 import { Runs } from "./Runs.ts"
 import { Steps } from "./Steps.ts"
 import * as Sync from "./Sync.ts"
+import { SyncSchedule } from "./SyncSchedule.ts"
 
 const Main = Layer.unwrap(
   Effect.map(orchestratorConfig, (config) =>
-    Layer.merge(ApiServer.layer(OrchestratorApi, config), Runs.recovery).pipe(
+    Layer.mergeAll(ApiServer.layer(OrchestratorApi, config), Runs.recovery, SyncSchedule.watch).pipe(
       Layer.provide(OrchestratorHttp.layer.pipe(Layer.provide(ApiServer.guards(config)))),
-      Layer.provide(Runs.layer(config.chunkSize)),
+      Layer.provide(SyncSchedule.layer(config).pipe(Layer.provideMerge(Runs.layer(config.chunkSize)))),
       Layer.provide(Sync.layer),
       Layer.provide(Steps.layer(config.chunkConcurrency)),
       Layer.provide([
@@ -30,8 +31,7 @@ const Main = Layer.unwrap(
         MaintainerClient.layer({ baseUrl: config.maintainerUrl, adminKey: config.adminKey })
       ]),
       Layer.provide([RunRecords.layer, NodeHttpClient.layerUndici, Draining.layer]),
-      Layer.provide(Engine.layer),
-      Layer.provide(Migrations.layer),
+      Layer.provide(Engine.layer.pipe(Layer.provide(Migrations.layer))),
       Layer.provide(Postgres.layer(config, "medipim-orchestrator"))
     )
   )

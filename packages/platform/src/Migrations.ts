@@ -5,9 +5,15 @@ import { SqlClient } from "effect/sql/SqlClient"
 import { catalogue } from "./migrations/0001_catalogue.ts"
 import { runs } from "./migrations/0002_runs.ts"
 import { recovery } from "./migrations/0003_recovery.ts"
+import { schedule } from "./migrations/0004_schedule.ts"
 import { schemaName } from "./Postgres.ts"
 
-const loader = PgMigrator.fromRecord({ "0001_catalogue": catalogue, "0002_runs": runs, "0003_recovery": recovery })
+const loader = PgMigrator.fromRecord({
+  "0001_catalogue": catalogue,
+  "0002_runs": runs,
+  "0003_recovery": recovery,
+  "0004_schedule": schedule
+})
 const table = "migrations"
 /** Any number, the same in every process: who holds it migrates. */
 const migrationLock = 0x4d504155
