@@ -50,6 +50,18 @@ describe("A service that is not configured", () => {
     assert.notMatch(said, /short-admin-key|with blanks/)
   })
 
+  it("names a schedule that never comes and a place without a clock", () => {
+    const { status, said } = start("orchestrator", {
+      ADMIN_KEY: "k".repeat(32),
+      DATABASE_URL: "postgres://u:p@127.0.0.1:9/nowhere",
+      SYNC_CRON: "0 2 31 2 *",
+      SYNC_TIMEZONE: "Australia/Sidney"
+    })
+    assert.strictEqual(status, 1)
+    assert.include(said, "SYNC_CRON is not a cron of five fields")
+    assert.include(said, "SYNC_TIMEZONE is not the name of a time zone")
+  })
+
   it("says when the database does not answer, without its password", () => {
     const { status, said } = start("maintainer", {
       ADMIN_KEY: "k".repeat(32),
