@@ -81,12 +81,16 @@ export class SyncSchedule extends Context.Service<
           yield* Effect.annotateLogs(runs.launch(run), { startedBy: "schedule", due })
         }, Effect.retry(passingFaults))
 
+        const lookAndRest = Effect.fnUntraced(function* (schedule: Schedule) {
+          yield* lookAt(schedule).pipe(Effect.ignoreCause({ log: "Warn" }))
+          const now = yield* Clock.currentTimeMillis
+          yield* Effect.sleep(Math.min(nextAfter(schedule, now) - now, longestNapMillis))
+        })
+
         const keepAt = (schedule: Schedule) =>
-          Effect.gen(function* () {
-            yield* lookAt(schedule).pipe(Effect.ignoreCause({ log: "Warn" }))
-            const now = yield* Clock.currentTimeMillis
-            yield* Effect.sleep(Math.min(nextAfter(schedule, now) - now, longestNapMillis))
-          }).pipe(Effect.forever)
+          Effect.logInfo(`Syncs start by the schedule ${schedule.text} in ${schedule.timezone}`).pipe(
+            Effect.andThen(Effect.forever(lookAndRest(schedule)))
+          )
 
         /** A schedule that was switched off has missed nothing when it is switched on again. */
         const forget = sql`DELETE FROM medipim.sync_schedule`.pipe(
