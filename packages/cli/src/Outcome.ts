@@ -31,6 +31,7 @@ const codeOf: Readonly<Record<string, number>> = {
   SchemaError: exitCodes.usage,
   RunNotFound: exitCodes.notFound,
   Unauthorized: exitCodes.unreachable,
+  TooManyWrongKeys: exitCodes.unreachable,
   Unavailable: exitCodes.unreachable,
   HttpClientError: exitCodes.unreachable
 }

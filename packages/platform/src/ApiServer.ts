@@ -1,27 +1,31 @@
-import { createServer } from "node:http"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import { ByteSize, Effect, Layer, type Option, type Redacted } from "effect"
+import { ByteSize, Duration, Effect, Layer, type Option, type Redacted } from "effect"
 import { HttpIncomingMessage, HttpRouter } from "effect/http"
 import { type HttpApi, HttpApiBuilder, type HttpApiGroup, HttpApiScalar } from "effect/http-api"
 import * as AdminKeyGuard from "./AdminKeyGuard.ts"
 import { Draining } from "./Draining.ts"
 import * as Metrics from "./Metrics.ts"
+import * as NodeServer from "./NodeServer.ts"
 import * as RequestErrorsGuard from "./RequestErrorsGuard.ts"
+import { secured } from "./SecurityHeaders.ts"
 
 /** No request of ours is larger than a few hundred bytes. */
 const largestBody = ByteSize.kibibytes(64)
 /** How long running requests may go on after SIGTERM. */
-const drain = "20 seconds"
+const drain = Duration.seconds(20)
+/** After that they are interrupted; what is still open a second later is cut off. */
+const patience = Duration.toMillis(drain) + 1000
 
 interface Listening {
   readonly port: number
   readonly metricsPort: number
   readonly adminKey: Redacted.Redacted
   readonly previousAdminKey: Option.Option<Redacted.Redacted>
+  readonly flyAppName: Option.Option<string>
 }
 
 /** What guards the routes: the handlers of an API are built with it, and its server answers by it. */
-export const guards = (keys: Pick<Listening, "adminKey" | "previousAdminKey">) =>
+export const guards = (keys: Pick<Listening, "adminKey" | "previousAdminKey" | "flyAppName">) =>
   Layer.merge(AdminKeyGuard.layer(keys), RequestErrorsGuard.layer)
 
 /**
@@ -30,21 +34,30 @@ export const guards = (keys: Pick<Listening, "adminKey" | "previousAdminKey">) =
  */
 export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
   api: HttpApi.HttpApi<Id, Groups>,
-  listening: Listening
+  listening: Listening,
+  limits?: NodeServer.Limits
 ) => {
+  const node = NodeServer.make(limits)
   const routes = HttpApiBuilder.layer(api, { openapiPath: "/openapi.json" }).pipe(Layer.provide(guards(listening)))
-  const app = Layer.merge(routes, HttpApiScalar.layer(api, { path: "/docs" }))
-  const server = HttpRouter.serve(app, { disableLogger: true, disableListenLog: true }).pipe(
+  // The fonts of Scalar would come from its own servers, which our policy forbids.
+  const docs = HttpApiScalar.layer(api, { path: "/docs", scalar: { withDefaultFonts: false } })
+  const app = Layer.merge(routes, docs)
+  const server = HttpRouter.serve(app, { disableLogger: true, disableListenLog: true, middleware: secured }).pipe(
     Layer.provide(
-      NodeHttpServer.layer(() => createServer(), {
-        port: listening.port,
-        host: "::",
-        gracefulShutdownTimeout: drain
-      })
+      NodeHttpServer.layer(() => node.server, { port: listening.port, host: "::", gracefulShutdownTimeout: drain })
     ),
     Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, largestBody))
   )
   // Built after the server, so its end comes before the server waits for its answers.
-  const signal = Layer.effectDiscard(Effect.flatMap(Draining, ({ begin }) => Effect.addFinalizer(() => begin)))
+  const signal = Layer.effectDiscard(
+    Effect.flatMap(Draining, ({ begin }) =>
+      Effect.addFinalizer(() =>
+        Effect.andThen(
+          begin,
+          Effect.sync(() => node.drain(patience))
+        )
+      )
+    )
+  )
   return Layer.merge(signal.pipe(Layer.provide(server)), Metrics.layer(listening.metricsPort))
 }

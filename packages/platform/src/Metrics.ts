@@ -1,8 +1,9 @@
-import { createServer } from "node:http"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Effect, Layer, Metric } from "effect"
 import { HttpRouter } from "effect/http"
 import { PrometheusMetrics } from "effect/observability"
+import * as NodeServer from "./NodeServer.ts"
+import { secured } from "./SecurityHeaders.ts"
 
 const residentBytes = Metric.gauge("process_resident_memory_bytes", { description: "Memory of this process" })
 const uptimeSeconds = Metric.gauge("process_uptime_seconds", { description: "Age of this process" })
@@ -15,19 +16,28 @@ const sampling = Layer.effectDiscard(
   sample.pipe(Effect.andThen(Effect.sleep("5 seconds")), Effect.forever, Effect.forkScoped)
 )
 
+/** Milliseconds that a scrape which is under way may take when the service stops. */
+const patience = 1000
+
 /**
  * `GET /metrics` for Prometheus on a port of its own, so that it is never reachable where the API is. A service works
  * without it: when the port is taken, as by a second service on one machine, it says so and goes on.
  */
-export const layer = (port: number) =>
-  HttpRouter.serve(PrometheusMetrics.layerHttp({ path: "/metrics" }), {
+export const layer = (port: number) => {
+  const node = NodeServer.make()
+  const server = HttpRouter.serve(PrometheusMetrics.layerHttp({ path: "/metrics" }), {
     disableLogger: true,
-    disableListenLog: true
+    disableListenLog: true,
+    middleware: secured
   }).pipe(
-    Layer.provide(NodeHttpServer.layer(() => createServer(), { port, host: "::" })),
-    Layer.provide(Layer.fresh(HttpRouter.layer)),
+    Layer.provide(NodeHttpServer.layer(() => node.server, { port, host: "::" })),
+    Layer.provide(Layer.fresh(HttpRouter.layer))
+  )
+  return Layer.effectDiscard(Effect.addFinalizer(() => Effect.sync(() => node.drain(patience)))).pipe(
+    Layer.provide(server),
     Layer.catch((error) =>
       Layer.effectDiscard(Effect.logWarning(`No metrics on port ${port} (METRICS_PORT): ${String(error.cause)}`))
     ),
     Layer.merge(sampling)
   )
+}

@@ -64,7 +64,8 @@ export const serverSettings = (portVariable: string, defaultPort: number) => ({
   port: withDefault(portVariable, "port of this service", port, defaultPort),
   metricsPort: withDefault("METRICS_PORT", "port of the metrics of this service", port, 9091),
   adminKey: required("ADMIN_KEY", "the key that callers send as X-ADMIN-KEY", longSecret),
-  previousAdminKey: optional("ADMIN_KEY_PREVIOUS", "a second key, accepted during a rotation", longSecret)
+  previousAdminKey: optional("ADMIN_KEY_PREVIOUS", "a second key, accepted during a rotation", longSecret),
+  flyAppName: optional("FLY_APP_NAME", "set by Fly.io: there the proxy tells the address of a client", text)
 })
 
 /** Where snapshots are kept: in a folder when `SNAPSHOT_DIR` is set, else in Supabase Storage. */

@@ -1,0 +1,44 @@
+import { BlockList, isIPv4, isIPv6, SocketAddress } from "node:net"
+
+/** The blocks of RFC 1918, section 3. */
+const privateIPv4 = new BlockList()
+privateIPv4.addSubnet("10.0.0.0", 8)
+privateIPv4.addSubnet("172.16.0.0", 12)
+privateIPv4.addSubnet("192.168.0.0", 16)
+
+/** A server on `::` sees an IPv4 caller as `::ffff:192.0.2.1`. */
+const plain = (address: string): string => address.replace(/^::ffff:(?=\d+\.)/i, "")
+
+/**
+ * Who sent a request, as far as it can be known. `peer` is the other end of the socket.
+ *
+ * Fly's proxy tells its client in `Fly-Client-IP`, replaces what a client wrote there, and reaches a machine over private
+ * IPv4; a neighbour on the private network (`.internal`) comes over IPv6 (docs/decisions/0014). So the header is believed
+ * on Fly only, and only from a private IPv4 address. Everywhere else it is text that anybody can write.
+ */
+export const clientAddress = (request: {
+  readonly peer: string
+  readonly flyClientIp: string | undefined
+  readonly onFly: boolean
+}): string => {
+  const peer = plain(request.peer)
+  const told = plain(request.flyClientIp ?? "")
+  const fromProxy = request.onFly && isIPv4(peer) && privateIPv4.check(peer)
+  return fromProxy && (isIPv4(told) || isIPv6(told)) ? told : peer
+}
+
+/** Eight groups of an IPv6 address, written out. */
+const groups = (address: string): ReadonlyArray<string> => {
+  const text = new SocketAddress({ address, family: "ipv6" }).address
+  const [head = "", tail] = text.split("::")
+  const before = head === "" ? [] : head.split(":")
+  const after = tail === undefined || tail === "" ? [] : tail.split(":")
+  return [...before, ...Array.from({ length: 8 - before.length - after.length }, () => "0"), ...after]
+}
+
+/**
+ * What is counted as one client: an IPv4 address, or the 64 bits of an IPv6 address that name a network, because one
+ * customer has all addresses below them.
+ */
+export const clientNetwork = (address: string): string =>
+  isIPv6(address) ? `${groups(address).slice(0, 4).join(":")}::/64` : address

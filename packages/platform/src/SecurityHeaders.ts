@@ -1,0 +1,46 @@
+import { Effect } from "effect"
+import { HttpEffect, type HttpServerRequest, HttpServerResponse } from "effect/http"
+
+/** JSON is no page: nothing in it may run, and nobody may show it in a frame. */
+const forData = "default-src 'none'; frame-ancestors 'none'"
+
+/**
+ * The page of the documents brings its scripts and styles in itself; images and fonts are its own. It may talk to this
+ * service alone, so that a key that somebody tries there goes to no proxy of others.
+ */
+const forDocuments = [
+  "default-src 'none'",
+  "script-src 'unsafe-inline'",
+  "style-src 'unsafe-inline'",
+  "img-src 'self' data: blob:",
+  "font-src data:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'"
+].join("; ")
+
+const always = {
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+  "referrer-policy": "no-referrer",
+  "cross-origin-resource-policy": "same-origin",
+  // Answers hold runs, counts and lines that were refused: no proxy and no browser keeps them.
+  "cache-control": "no-store"
+}
+
+/** A year. Only for who came by TLS: without it browsers must not listen to it (RFC 6797, section 8.1). */
+const byTls = { "strict-transport-security": "max-age=31536000" }
+
+const headersFor = ({ url, headers }: HttpServerRequest.HttpServerRequest) => ({
+  ...always,
+  "content-security-policy": /^\/docs(?:[/?#]|$)/.test(url) ? forDocuments : forData,
+  // Who lies here gets a header that its own browser then obeys.
+  ...(headers["x-forwarded-proto"] === "https" ? byTls : {})
+})
+
+/** Puts the headers on every answer of a server, on those to unknown routes and on failures too. */
+export const secured = <A, E, R>(app: Effect.Effect<A, E, R>) =>
+  HttpEffect.withPreResponseHandler(app, (request, response) =>
+    Effect.succeed(HttpServerResponse.setHeaders(response, headersFor(request)))
+  )

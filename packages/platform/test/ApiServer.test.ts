@@ -1,0 +1,108 @@
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import { assert, describe, it } from "@effect/vitest"
+import { AdminKey } from "@medipim/http-api/AdminKey"
+import { Effect, Option } from "effect"
+import { HttpClientRequest } from "effect/http"
+import { HttpApiClient, HttpApiMiddleware } from "effect/http-api"
+import * as NodeServer from "../src/NodeServer.ts"
+import { burst } from "../src/WrongKeys.ts"
+import { type Answer, ask, inPeace, key, keyed, started, TestApi, wrong } from "./TestServer.ts"
+
+const wrongKeyOnRequests = HttpApiMiddleware.layerClient(AdminKey, ({ next, request }) =>
+  next(HttpClientRequest.setHeader(request, "x-admin-key", wrong))
+)
+
+describe("The server of an API", () => {
+  it.live("puts the security headers on every answer, whatever it is", () =>
+    Effect.gen(function* () {
+      const { port, metricsPort } = yield* started()
+      const json = { "content-type": "application/json", "x-admin-key": key }
+      const answers: Record<string, Answer> = {
+        200: yield* ask(port, "/healthz"),
+        401: yield* ask(port, "/events"),
+        404: yield* ask(port, "/nowhere"),
+        400: yield* ask(port, "/echo", { method: "POST", body: "{", headers: json }),
+        500: yield* ask(port, "/broken", keyed(key)),
+        stream: yield* ask(port, "/events", keyed(key)),
+        openapi: yield* ask(port, "/openapi.json"),
+        docs: yield* ask(port, "/docs"),
+        metrics: yield* ask(metricsPort, "/metrics")
+      }
+      for (const [name, { status, headers }] of Object.entries(answers)) {
+        assert.strictEqual(status, Number(name) || 200)
+        assert.strictEqual(headers["x-content-type-options"], "nosniff", name)
+        assert.strictEqual(headers["x-frame-options"], "DENY", name)
+        assert.strictEqual(headers["referrer-policy"], "no-referrer", name)
+        assert.strictEqual(headers["cache-control"], "no-store", name)
+        assert.match(String(headers["content-security-policy"]), /default-src 'none'.*frame-ancestors 'none'/, name)
+        assert.isUndefined(headers["strict-transport-security"], name)
+        const scripts = /script-src/.test(String(headers["content-security-policy"]))
+        assert.strictEqual(scripts, name === "docs", `${name} may run scripts: ${scripts}`)
+      }
+    }).pipe(inPeace)
+  )
+
+  it.live("asks browsers to stay with TLS when they came by it", () =>
+    Effect.gen(function* () {
+      const { port } = yield* started()
+      const { headers } = yield* ask(port, "/healthz", { headers: { "x-forwarded-proto": "https" } })
+      assert.strictEqual(headers["strict-transport-security"], "max-age=31536000")
+    }).pipe(inPeace)
+  )
+
+  it.live("serves documents that need nothing which their policy forbids", () =>
+    Effect.gen(function* () {
+      const { port } = yield* started()
+      const { body } = yield* ask(port, "/docs")
+      const page = body.replace(/(<script>)[\s\S]*?(<\/script>)/g, "$1$2")
+      assert.strictEqual(page.match(/<script>/g)?.length, 2)
+      assert.notMatch(page, /<(?:script|link|img|iframe|base|form)\b[^>]+(?:src|href|action)=/)
+    }).pipe(inPeace)
+  )
+
+  it.live(
+    "answers 429 with Retry-After to a burst of wrong keys from one address, whatever headers come with them",
+    () =>
+      Effect.gen(function* () {
+        const { port, metricsPort } = yield* started(NodeServer.standard, Option.some("medipim-test"))
+        for (let i = 0; i < burst; i++) {
+          const headers = {
+            "x-admin-key": wrong,
+            "fly-client-ip": `203.0.113.${i}`,
+            "x-forwarded-for": `203.0.113.${i}`
+          }
+          assert.strictEqual((yield* ask(port, "/events", { headers })).status, 401)
+        }
+        const refused = yield* ask(port, "/events", {
+          headers: { "x-admin-key": wrong, "fly-client-ip": "198.51.100.1" }
+        })
+        assert.strictEqual(refused.status, 429)
+        const body = JSON.parse(refused.body) as Record<string, unknown>
+        assert.strictEqual(body._tag, "TooManyWrongKeys")
+        assert.strictEqual(refused.headers["retry-after"], String(body.retryAfterSeconds))
+        assert.isTrue(Number(body.retryAfterSeconds) > 50 && Number(body.retryAfterSeconds) <= 60)
+        assert.match(String(body.message), /127\.0\.0\.1 has sent too many/)
+        assert.notInclude(refused.body, wrong)
+
+        // The typed clients know it too.
+        const error = yield* HttpApiClient.make(TestApi, { baseUrl: `http://127.0.0.1:${port}` }).pipe(
+          Effect.flatMap((client) => Effect.flip(client.broken())),
+          Effect.provide([NodeHttpClient.layerUndici, wrongKeyOnRequests])
+        )
+        assert.deepInclude(error as object, { _tag: "TooManyWrongKeys", message: body.message })
+
+        const echo = { method: "POST", body: '{"text":"hello"}' }
+        const headers = { "content-type": "application/json", "x-admin-key": key }
+        assert.strictEqual((yield* ask(port, "/echo", { ...echo, headers, host: "::1" })).status, 200)
+        assert.strictEqual((yield* ask(port, "/echo", { ...echo, headers })).status, 200)
+        assert.strictEqual((yield* ask(port, "/events", { host: "::1", ...keyed(wrong) })).status, 401)
+        assert.strictEqual((yield* ask(port, "/events")).status, 401)
+        assert.strictEqual((yield* ask(port, "/healthz")).status, 200)
+
+        const { body: metrics } = yield* ask(metricsPort, "/metrics")
+        for (const reason of ["limited", "wrong", "missing"]) {
+          assert.match(metrics, new RegExp(`^medipim_authentication_failures\\{reason="${reason}"\\} [1-9]`, "m"))
+        }
+      }).pipe(inPeace)
+  )
+})

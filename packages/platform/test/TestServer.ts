@@ -1,0 +1,134 @@
+import { request as httpRequest } from "node:http"
+import { type AddressInfo, connect, createServer, type Socket } from "node:net"
+import { AdminKey } from "@medipim/http-api/AdminKey"
+import { RequestErrors } from "@medipim/http-api/InvalidRequest"
+import { Effect, Exit, Layer, Logger, Option, Redacted, Schedule, Schema, Scope, Stream } from "effect"
+import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
+import * as ApiServer from "../src/ApiServer.ts"
+import { Draining } from "../src/Draining.ts"
+import * as NodeServer from "../src/NodeServer.ts"
+
+export const key = "the-right-key-of-more-than-32-characters"
+export const wrong = "a-wrong-key-of-more-than-32-characters!!"
+
+const Tick = Schema.TaggedStruct("Tick", { n: Schema.Int })
+class Open extends HttpApiGroup.make("open", { topLevel: true }).add(
+  HttpApiEndpoint.get("healthz", "/healthz", { success: Schema.Struct({ status: Schema.Literal("ok") }) })
+) {}
+class Guarded extends HttpApiGroup.make("guarded", { topLevel: true })
+  .add(
+    HttpApiEndpoint.post("echo", "/echo", {
+      payload: Schema.Struct({ text: Schema.String }),
+      success: Schema.Struct({ text: Schema.String })
+    }),
+    HttpApiEndpoint.get("events", "/events", { success: HttpApiSchema.StreamNdjson({ schema: Tick }) }),
+    HttpApiEndpoint.get("broken", "/broken", { success: Schema.Struct({}) })
+  )
+  .middleware(AdminKey) {}
+export class TestApi extends HttpApi.make("test").add(Open).add(Guarded).middleware(RequestErrors) {}
+
+/** An event every 50 ms for two seconds: more than three times what a request may take. */
+const ticks = Stream.range(1, 40).pipe(
+  Stream.map((n) => Tick.make({ n })),
+  Stream.schedule(Schedule.spaced("50 millis"))
+)
+const handlers = Layer.merge(
+  HttpApiBuilder.group(TestApi, "open", (handlers) =>
+    Effect.succeed(handlers.handleAll({ healthz: () => Effect.succeed({ status: "ok" } as const) }))
+  ),
+  HttpApiBuilder.group(TestApi, "guarded", (handlers) =>
+    Effect.succeed(
+      handlers.handleAll({
+        echo: ({ payload }) => Effect.succeed(payload),
+        events: () => Effect.succeed(ticks),
+        broken: () => Effect.die(new Error("a bug"))
+      })
+    )
+  )
+)
+
+const freePort = Effect.callback<number>((resume) => {
+  const probe = createServer().listen(0, "::", () => {
+    const { port } = probe.address() as AddressInfo
+    probe.close(() => resume(Effect.succeed(port)))
+  })
+})
+
+/** A real server with its metrics; `stop` does what SIGTERM does. */
+export const started = Effect.fnUntraced(function* (
+  limits: NodeServer.Limits = NodeServer.standard,
+  flyAppName = Option.none<string>()
+) {
+  const [port, metricsPort] = [yield* freePort, yield* freePort]
+  const config = {
+    port,
+    metricsPort,
+    flyAppName,
+    adminKey: Redacted.make(key),
+    previousAdminKey: Option.none<Redacted.Redacted>()
+  }
+  const scope = yield* Scope.make()
+  yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
+  yield* ApiServer.layer(TestApi, config, limits).pipe(
+    Layer.provide(handlers.pipe(Layer.provide(ApiServer.guards(config)))),
+    Layer.provide(Draining.layer),
+    Layer.buildWithScope(scope)
+  )
+  return { port, metricsPort, stop: Scope.close(scope, Exit.void) }
+})
+
+export interface Answer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
+  readonly body: string
+}
+
+export const ask = (
+  port: number,
+  path: string,
+  options: {
+    readonly host?: string
+    readonly method?: string
+    readonly body?: string
+    readonly headers?: Record<string, string>
+  } = {}
+) =>
+  Effect.callback<Answer, Error>((resume) => {
+    const { host = "127.0.0.1", method = "GET", body, headers = {} } = options
+    httpRequest({ host, port, path, method, headers, agent: false }, (answer) => {
+      let text = ""
+      answer.on("data", (piece) => {
+        text += piece
+      })
+      answer.on("end", () =>
+        resume(Effect.succeed({ status: answer.statusCode ?? 0, headers: answer.headers, body: text }))
+      )
+    })
+      .on("error", (error) => resume(Effect.fail(error)))
+      .end(body)
+  })
+
+export const keyed = (value: string) => ({ headers: { "x-admin-key": value } })
+
+/** A connection by hand: what came over it, and when it is closed by the other side. */
+export const dial = Effect.fnUntraced(function* (port: number, first = "") {
+  const socket = yield* Effect.callback<Socket>((resume) => {
+    const opened: Socket = connect(port, "127.0.0.1", () => resume(Effect.succeed(opened)))
+  })
+  let text = ""
+  socket.on("error", () => {})
+  socket.on("data", (piece) => {
+    text += piece
+  })
+  const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()))
+  yield* Effect.addFinalizer(() => Effect.sync(() => socket.destroy()))
+  if (first !== "") socket.write(first)
+  return { socket, text: () => text, closed: Effect.promise(() => closed) }
+})
+
+export const heardOf = ({ text }: { readonly text: () => string }) =>
+  Effect.sync(text).pipe(Effect.repeat({ until: (got) => got !== "", schedule: Schedule.spaced("10 millis") }))
+
+/** Refusals are logged; here nobody reads that. */
+export const inPeace = <A, E>(test: Effect.Effect<A, E, Scope.Scope>) =>
+  Effect.scoped(test).pipe(Effect.provide(Logger.layer([])))
