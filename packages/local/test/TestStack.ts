@@ -35,8 +35,12 @@ export class TestStack extends Context.Service<
     readonly control: (route: string, body?: unknown) => Effect.Effect<Record<string, unknown>>
   }
 >()("local/test/TestStack") {
-  /** Snapshots are in a folder unless `store` names another place. */
-  static readonly layer = (products: number, store?: Readonly<Record<string, string>>) =>
+  /** Snapshots are in a folder unless `store` names another place; the services log in as who `database` names. */
+  static readonly layer = (
+    products: number,
+    store?: Readonly<Record<string, string>>,
+    database: Layer.Layer<TestDatabase, Layer.Error<typeof TestDatabase.layer>> = TestDatabase.layer
+  ) =>
     Layer.unwrap(
       Effect.gen(function* () {
         const { url } = yield* TestDatabase
@@ -71,7 +75,7 @@ export class TestStack extends Context.Service<
           Postgres.layer({ databaseUrl: url, databaseConnections: 2 }, "test")
         )
       })
-    ).pipe(Layer.provide([TestDatabase.layer, NodeHttpClient.layerUndici]))
+    ).pipe(Layer.provide([database, NodeHttpClient.layerUndici]))
 }
 
 /** The run once it has ended. */

@@ -42,7 +42,9 @@ export const migrate = Effect.gen(function* () {
   return yield* sql.withTransaction(
     Effect.gen(function* () {
       yield* sql`SELECT pg_advisory_xact_lock(${migrationLock}::bigint)`
-      yield* sql`CREATE SCHEMA IF NOT EXISTS ${sql(schemaName)}`
+      // Asked first: a role that may not make schemas is refused even where IF NOT EXISTS would find one.
+      const [schema] = yield* sql`SELECT nspname FROM pg_namespace WHERE nspname = ${schemaName}`
+      if (schema === undefined) yield* sql`CREATE SCHEMA ${sql(schemaName)}`
       return yield* PgMigrator.run({ loader, table })
     })
   )

@@ -1,0 +1,172 @@
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { assert, layer } from "@effect/vitest"
+import { migrate } from "@medipim/platform/Migrations"
+import * as Postgres from "@medipim/platform/Postgres"
+import { Effect, Layer } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { TestDatabase } from "../src/TestDatabase.ts"
+import { rolesSql, SupabaseDatabase } from "./SupabaseDatabase.ts"
+import { sync, TestStack } from "./TestStack.ts"
+
+const products = 300
+
+/** A database that nobody has migrated yet, with the role of the documents; the services log in as that role. */
+const fresh = Layer.effect(
+  TestDatabase,
+  Effect.gen(function* () {
+    const { make, makeRole, url } = yield* SupabaseDatabase
+    yield* make("fresh")
+    yield* makeRole("fresh")
+    return TestDatabase.of({ url: url("medipim_app", "fresh") })
+  })
+)
+
+const asRole = Layer.unwrap(
+  Effect.map(Effect.context<SupabaseDatabase>(), (supabase) =>
+    TestStack.layer(products, undefined, fresh.pipe(Layer.provide(Layer.succeedContext(supabase))))
+  )
+).pipe(Layer.provideMerge(SupabaseDatabase.layer))
+
+const on = (user: "superuser" | "project" | "medipim_app", name: string) =>
+  Layer.unwrap(
+    Effect.map(SupabaseDatabase, ({ url }) =>
+      Layer.fresh(Postgres.layer({ databaseUrl: url(user, name), databaseConnections: 1 }, "test"))
+    )
+  )
+
+const writes = [
+  "INSERT INTO public.products SELECT * FROM public.products",
+  "UPDATE public.products SET name = 'x'",
+  "DELETE FROM public.products",
+  "TRUNCATE public.products",
+  "ALTER TABLE public.products DISABLE ROW LEVEL SECURITY",
+  "CREATE POLICY mine ON public.products FOR ALL USING (true)"
+]
+
+/** What a role gets for a statement: a number of rows, or the SQLSTATE that the server refuses it with. */
+const asks = Effect.fnUntraced(function* (role: string, statement: string) {
+  const sql = yield* SqlClient
+  return yield* sql
+    .withTransaction(
+      Effect.gen(function* () {
+        yield* sql.unsafe(`SET LOCAL ROLE ${role}`)
+        return (yield* sql.unsafe(statement)).length
+      })
+    )
+    .pipe(Effect.catch((error) => Effect.succeed((error.reason.cause as { readonly code?: string }).code ?? "unknown")))
+})
+
+const denied = "42501"
+
+/** Nothing of this role gets further than what the documents promise, whoever made the tables. */
+const seesWhatItMay = Effect.fnUntraced(function* (readable: Readonly<Record<string, number | string>>) {
+  const sql = yield* SqlClient
+  const inside = yield* sql<{ readonly name: string }>`SELECT tablename AS name FROM pg_tables
+    WHERE schemaname = 'medipim' ORDER BY 1`
+  assert.includeMembers(
+    inside.map(({ name }) => name),
+    ["migrations", "product_changes", "rejected_records", "stage_batches", "stage_products", "sync_runs"]
+  )
+  for (const [role, seen] of Object.entries(readable)) {
+    assert.strictEqual(yield* asks(role, "SELECT id FROM public.products"), seen, `${role} reads the catalogue`)
+    for (const statement of writes) assert.strictEqual(yield* asks(role, statement), denied, `${role}: ${statement}`)
+    for (const { name } of inside) {
+      for (const statement of ["SELECT 1 FROM", "DELETE FROM", "TRUNCATE"]) {
+        assert.strictEqual(yield* asks(role, `${statement} medipim.${name}`), denied, `${role}: ${statement} ${name}`)
+      }
+    }
+    assert.strictEqual(yield* asks(role, "CREATE TABLE medipim.mine ()"), denied)
+    assert.strictEqual(yield* asks(role, "CREATE TABLE public.mine ()"), denied)
+  }
+})
+
+layer(asRole, { excludeTestServices: true, timeout: "90 seconds" })("The role of docs/sql/roles.sql", (it) => {
+  it.effect("is enough for migrations, the workflow engine and whole syncs", () =>
+    Effect.gen(function* () {
+      const { control } = yield* TestStack
+      assert.deepInclude(yield* sync(), { status: "succeeded", published: true })
+      yield* control("POST /control/changes", { update: 5, remove: 2 })
+      // Ids of snapshots are in order by the second, and only a newer snapshot removes.
+      yield* Effect.sleep("1 second")
+      const second = yield* sync({ forceRefresh: true })
+      assert.deepInclude(second, { status: "succeeded", published: true })
+      assert.deepInclude(second.progress, { updated: 5, removed: 2 })
+      const sql = yield* SqlClient
+      const owners = yield* sql<{ readonly owner: string; readonly tables: ReadonlyArray<string> }>`
+        SELECT tableowner AS owner, array_agg(tablename::text ORDER BY tablename) AS tables FROM pg_tables
+        WHERE schemaname IN ('public', 'medipim') GROUP BY 1`
+      assert.deepStrictEqual(
+        owners.map(({ owner }) => owner),
+        ["medipim_app"]
+      )
+      assert.includeMembers([...(owners[0]?.tables ?? [])], ["products", "cluster_messages", "cluster_locks"])
+    })
+  )
+
+  it.effect("has no other power, and reads nothing of what others keep in the database", () =>
+    Effect.gen(function* () {
+      const { run } = yield* SupabaseDatabase
+      yield* run("project", "fresh", ["CREATE TABLE public.customers (id int)"])
+      const [rights] =
+        yield* (yield* SqlClient)`SELECT rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, rolreplication
+        FROM pg_roles WHERE rolname = current_user`
+      assert.deepStrictEqual(new Set(Object.values(rights ?? {})), new Set([false]))
+      for (const statement of [
+        "SELECT 1 FROM public.customers",
+        "CREATE SCHEMA another",
+        "CREATE ROLE another",
+        "CREATE DATABASE another",
+        "SET ROLE service_role",
+        "SELECT 1 FROM pg_authid",
+        "COPY (SELECT 1) TO '/tmp/medipim-roles-test'"
+      ]) {
+        const refused = yield* (yield* SqlClient).unsafe(statement).pipe(Effect.flip)
+        assert.strictEqual((refused.reason.cause as { readonly code?: string }).code, denied, statement)
+      }
+    })
+  )
+
+  it.effect("keeps the catalogue from visitors and its own tables from everybody", () =>
+    Effect.gen(function* () {
+      yield* seesWhatItMay({ anon: denied, authenticated: 0, service_role: products })
+      const sql = yield* SqlClient
+      const [held] = yield* sql<{ readonly n: number }>`SELECT count(*)::int AS n FROM public.products`
+      assert.strictEqual(held?.n, products)
+    }).pipe(Effect.provide(on("superuser", "fresh")))
+  )
+
+  it.effect("leaves it to a policy who else may read", () =>
+    Effect.gen(function* () {
+      const { run } = yield* SupabaseDatabase
+      yield* run("medipim_app", "fresh", [
+        "CREATE POLICY members_read ON public.products FOR SELECT TO authenticated USING (removed_at IS NULL)"
+      ])
+      yield* seesWhatItMay({ anon: denied, authenticated: products - 2, service_role: products })
+    }).pipe(Effect.provide(on("superuser", "fresh")))
+  )
+
+  it.effect("takes over what another role had migrated, and its SQL may be run again", () =>
+    Effect.gen(function* () {
+      const { make, makeRole, run } = yield* SupabaseDatabase
+      yield* make("taken")
+      const migrated = yield* migrate.pipe(Effect.provide([NodeServices.layer, on("project", "taken")]))
+      assert.isAbove(migrated.length, 0)
+      yield* seesWhatItMay({ anon: denied, authenticated: 0, service_role: 0 }).pipe(
+        Effect.provide(on("superuser", "taken"))
+      )
+      yield* makeRole("taken")
+      yield* run("project", "taken", rolesSql)
+      assert.deepStrictEqual(yield* migrate.pipe(Effect.provide([NodeServices.layer, on("medipim_app", "taken")])), [])
+      yield* run("medipim_app", "taken", [
+        "TRUNCATE medipim.stage_products, medipim.stage_batches",
+        "INSERT INTO medipim.product_changes (run_id, product_id, change, changed_at) VALUES ('r', 'M1', 'inserted', now())",
+        "ALTER TABLE public.products ADD COLUMN later text",
+        "CREATE INDEX products_later ON public.products (later)",
+        "CREATE TABLE medipim.later ()"
+      ])
+      yield* seesWhatItMay({ anon: denied, authenticated: 0, service_role: 0 }).pipe(
+        Effect.provide(on("superuser", "taken"))
+      )
+    })
+  )
+})
