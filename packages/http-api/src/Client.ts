@@ -11,7 +11,7 @@ interface Cancellable {
 
 /**
  * The orchestrator for scripts that do not know Effect. Every function rejects with the typed errors of the API
- * (`SyncRunning`, `RunNotFound`, `InvalidRequest`, `Unauthorized`, `Unavailable`: look at `_tag`), or with
+ * (`SyncRunning`, `RunNotFound`, `InvalidRequest`, `Unauthorized`, `TooManyWrongKeys`, `Unavailable`: look at `_tag`), or with
  * `HttpClientError` when nothing answers; options that cannot be right reject with `SchemaError` before anything is sent.
  * Call `close` at the end: until then connections are kept open.
  */

@@ -1,0 +1,74 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import { assert, layer } from "@effect/vitest"
+import { OrchestratorClient } from "@medipim/http-api/Clients"
+import { Effect, Layer, Redacted } from "effect"
+import { freePorts } from "../src/Ports.ts"
+import { start } from "../src/Program.ts"
+import { programsOf } from "../src/Stack.ts"
+import { TestDatabase } from "../src/TestDatabase.ts"
+import { sync } from "./TestStack.ts"
+
+const before = "key-before-the-rotation-0123456789abcdef"
+const after = "key-after-the-rotation-0123456789abcdefg"
+
+/** Half-way: the fetcher knows both keys, the maintainer was given the new one alone, the orchestrator has the old one. */
+const keys: Readonly<Record<string, Record<string, string>>> = {
+  fetcher: { ADMIN_KEY: after, ADMIN_KEY_PREVIOUS: before },
+  maintainer: { ADMIN_KEY: after },
+  orchestrator: { ADMIN_KEY: before }
+}
+
+const halfway = Layer.unwrap(
+  Effect.gen(function* () {
+    const { url } = yield* TestDatabase
+    const dir = yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const made = mkdtempSync(join(tmpdir(), "medipim-rotation-"))
+        chmodSync(made, 0o755)
+        mkdirSync(join(made, "logs"))
+        return made
+      }),
+      (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
+    )
+    const on = yield* freePorts
+    const programs = programsOf({
+      form: "src",
+      on,
+      products: 200,
+      databaseUrl: Redacted.value(url),
+      adminKey: before,
+      store: { SNAPSHOT_DIR: join(dir, "snapshots") },
+      logDir: join(dir, "logs")
+    })
+    yield* Effect.forEach(
+      programs.map((program) => ({ ...program, env: { ...program.env, ...keys[program.name] } })),
+      (program) => start(program, join(dir, "logs")),
+      { concurrency: 4 }
+    )
+    return OrchestratorClient.layer({
+      baseUrl: `http://localhost:${on.orchestrator.port}`,
+      adminKey: Redacted.make(before)
+    })
+  })
+).pipe(Layer.provide([TestDatabase.layer, NodeHttpClient.layerUndici]))
+
+layer(halfway, { excludeTestServices: true, timeout: "60 seconds" })("A rotation of the admin key, half-way", (it) => {
+  it.effect("breaks no call of a service that knows both keys", () =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* sync({ mode: "fetch-only" })).status, "succeeded")
+    })
+  )
+
+  it.effect("ends a run at once where a key is missing, and says which service lacks it", () =>
+    Effect.gen(function* () {
+      const run = yield* sync({ mode: "maintain-only" })
+      assert.strictEqual(run.status, "failed")
+      assert.strictEqual(run.failure?.code, "Unauthorized")
+      assert.match(run.failure?.message ?? "", /^The maintainer refuses this X-ADMIN-KEY: .*ADMIN_KEY_PREVIOUS/)
+      assert.notInclude(JSON.stringify(run), before)
+    })
+  )
+})
