@@ -1,4 +1,4 @@
-import { createServer, type Server } from "node:http"
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 
 /** Milliseconds, unless they say otherwise. The limits of Node hold for requests only: an answer may last for hours. */
@@ -55,13 +55,16 @@ export const make = (limits: Limits = standard): Guarded => {
     underWay.set(socket, 0)
     socket.once("close", () => underWay.delete(socket))
   })
-  server.on("request", (request, response) => {
-    count(request.socket, 1)
-    response.once("close", () => count(request.socket, -1))
-  })
+  const follow = ({ socket }: IncomingMessage, response: ServerResponse) => {
+    count(socket, 1)
+    response.once("close", () => count(socket, -1))
+  }
+  // Two names of one thing: the second is of clients that ask before they send a body.
+  server.on("request", follow)
+  server.on("checkContinue", follow)
 
   const closeUnused = () => {
-    for (const [socket, requests] of underWay) if (requests === 0) socket.destroy()
+    for (const [socket, requests] of underWay) if (requests === 0) socket.destroySoon()
   }
   return {
     server,

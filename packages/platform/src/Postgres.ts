@@ -1,6 +1,7 @@
 import { PgClient } from "@effect/sql-pg"
-import { type Redacted, Schedule } from "effect"
+import { Option, Redacted, Schedule } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
+import { databaseTls } from "./DatabaseTls.ts"
 
 /** Everything of ours but `public.products` lives in this schema, the tables of the workflow engine too. */
 export const schemaName = "medipim"
@@ -8,12 +9,14 @@ export const schemaName = "medipim"
 interface Connection {
   readonly databaseUrl: Redacted.Redacted
   readonly databaseConnections: number
+  readonly databaseCa?: Option.Option<string>
 }
 
 /** A pool of connections whose unqualified names mean the schema `medipim`. */
 export const layer = (connection: Connection, applicationName: string) =>
   PgClient.layer({
     url: connection.databaseUrl,
+    ssl: databaseTls(Redacted.value(connection.databaseUrl), connection.databaseCa ?? Option.none()),
     maxConnections: connection.databaseConnections,
     connectTimeout: "10 seconds",
     applicationName,

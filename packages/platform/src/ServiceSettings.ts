@@ -82,10 +82,22 @@ export const storeSettings = {
   bucket: withDefault("BUCKET", "bucket of the snapshots", text, "medipim-raw")
 }
 
+/** Certificates as text. Where a variable takes one line only, line ends may be written `\\n`. */
+const certificates: Form<string> = {
+  schema: Schema.String.check(Schema.isPattern(/^-----BEGIN CERTIFICATE-----(?:\s|\\n)/)).pipe(
+    Schema.decodeTo(
+      Schema.String,
+      SchemaTransformation.transform({ decode: (pem) => pem.replaceAll("\\n", "\n"), encode: (pem) => pem })
+    )
+  ),
+  expects: "a certificate in PEM form"
+}
+
 export const databaseSettings = {
   databaseUrl: required("DATABASE_URL", "the Postgres database: direct connection or session pooler", {
     schema: secretOf(/^postgres(ql)?:\/\/\S+$/),
     expects: "a postgres:// address"
   }),
+  databaseCa: optional("DATABASE_CA", "certificate of the authority that signed the database's", certificates),
   databaseConnections: withDefault("DATABASE_CONNECTIONS", "most connections to the database", wholeNumber(4, 100), 6)
 }
