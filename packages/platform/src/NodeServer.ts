@@ -30,7 +30,7 @@ export interface Guarded {
   readonly server: Server
   /**
    * To be called when the server stops listening. From then on a connection lives only as long as its request, and all
-   * end after this many milliseconds: Node itself waits for ever for one on which nothing comes.
+   * end after this many milliseconds: Node itself waits for those on which nothing comes, or nobody reads.
    */
   readonly drain: (patience: number) => void
 }
