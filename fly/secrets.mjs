@@ -1,0 +1,106 @@
+// What deploy.sh and rotate-admin-key.sh need of `.env`: which of its variables each app gets as a secret, whether they
+// are there, and the change of the admin key. Values leave this program through a pipe only, never as an argument.
+//
+//   node fly/secrets.mjs check SERVICE...       names every problem; exits with 1 when there is one
+//   node fly/secrets.mjs names SERVICE          the names of its secrets that are set
+//   node fly/secrets.mjs lines SERVICE [NAME..] NAME="value" lines for `flyctl secrets import`
+//   node fly/secrets.mjs header NAME            X-ADMIN-KEY: value
+//   node fly/secrets.mjs organization           FLY_ORG, or personal
+//   node fly/secrets.mjs rotating               exits with 0 while .env holds a previous admin key
+//   node fly/secrets.mjs begin | end            writes a new admin key, keeping the old one as the previous; forgets that
+import { randomBytes } from "node:crypto"
+import { chmodSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import { parseEnv } from "node:util"
+
+const file = process.env.ENV_FILE || fileURLToPath(new URL("../.env", import.meta.url))
+
+const adminKey = { name: "ADMIN_KEY", form: /^\S{32,}$/, expects: "at least 32 characters without blanks" }
+const previousKey = { ...adminKey, name: "ADMIN_KEY_PREVIOUS", optional: true }
+const databaseUrl = {
+  name: "DATABASE_URL",
+  // 6543 is the port of Supabase's transaction pooler, on which prepared statements and locks of a session do not hold.
+  form: /^postgres(ql)?:\/\/(?!\S*:6543\/)\S+$/,
+  expects:
+    "a postgres:// address: the direct connection or the session pooler (5432), not the transaction pooler (6543)"
+}
+const store = [
+  { name: "SUPABASE_URL", form: /^https:\/\/\S+$/, expects: "https://<project>.supabase.co" },
+  { name: "SUPABASE_SERVICE_ROLE_KEY", form: /^\S+$/, expects: "a key without blanks" }
+]
+
+/** Only what the app itself needs: whoever gets into the fetcher finds no database there. */
+const secrets = {
+  fetcher: [
+    adminKey,
+    previousKey,
+    { name: "MEDIPIM_API_KEY_ID", form: /^\S+$/, expects: "the id of the MediPim API key" },
+    { name: "MEDIPIM_API_KEY_SECRET", form: /^\S+$/, expects: "the secret of the MediPim API key" },
+    ...store
+  ],
+  maintainer: [adminKey, previousKey, databaseUrl, ...store],
+  orchestrator: [
+    adminKey,
+    previousKey,
+    databaseUrl,
+    { name: "NOTIFY_URL", form: /^https?:\/\/\S+$/, expects: "an http:// or https:// address", optional: true }
+  ]
+}
+
+const values = existsSync(file) ? parseEnv(readFileSync(file, "utf8")) : {}
+const textOf = (name) => (values[name] ?? "").trim()
+const isSet = ({ name }) => textOf(name) !== ""
+const secretsOf = (service) => secrets[service].filter(isSet)
+
+const problemOf = (secret) => {
+  if (!isSet(secret)) return secret.optional ? [] : [`${secret.name} is missing: ${secret.expects}`]
+  if (!secret.form.test(textOf(secret.name))) return [`${secret.name} is not ${secret.expects}`]
+  // flyctl reads lines, and quotes have no escape in them.
+  return /["\n]/.test(textOf(secret.name)) ? [`${secret.name} holds a " that flyctl could not read`] : []
+}
+
+const say = (lines) => {
+  process.stdout.write(lines.map((line) => `${line}\n`).join(""))
+}
+
+/** Sets variables where they stand, or at the end; all other lines stay. A stop in the middle leaves the old file. */
+const write = (changes) => {
+  let text = readFileSync(file, "utf8")
+  for (const [name, value] of Object.entries(changes)) {
+    const line = `${name}=${value}`
+    const place = new RegExp(`^\\s*(export\\s+)?${name}\\s*=.*$`, "gm")
+    text = place.test(text) ? text.replace(place, () => line) : `${text.replace(/\n?$/, "\n")}${line}\n`
+  }
+  const fresh = `${file}.new`
+  writeFileSync(fresh, text, { mode: 0o600 })
+  chmodSync(fresh, 0o600)
+  renameSync(fresh, file)
+}
+
+const commands = {
+  check: (...services) => {
+    const problems = new Set(services.flatMap((service) => secrets[service].flatMap(problemOf)))
+    say([...problems])
+    return problems.size === 0 ? 0 : 1
+  },
+  names: (service) =>
+    say([
+      secretsOf(service)
+        .map(({ name }) => name)
+        .join(" ")
+    ]),
+  lines: (service, ...only) =>
+    say(
+      secretsOf(service)
+        .filter(({ name }) => only.length === 0 || only.includes(name))
+        .map(({ name }) => `${name}="${textOf(name)}"`)
+    ),
+  header: (name) => say([`X-ADMIN-KEY: ${textOf(name)}`]),
+  organization: () => say([textOf("FLY_ORG") || "personal"]),
+  rotating: () => (isSet(previousKey) ? 0 : 1),
+  begin: () => write({ ADMIN_KEY: randomBytes(24).toString("hex"), ADMIN_KEY_PREVIOUS: textOf("ADMIN_KEY") }),
+  end: () => write({ ADMIN_KEY_PREVIOUS: "" })
+}
+
+const [command, ...args] = process.argv.slice(2)
+process.exitCode = commands[command](...args) ?? 0

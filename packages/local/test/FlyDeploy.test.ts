@@ -1,0 +1,255 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { appNames, environment, flyHouse, type Variables } from "./FlyHouse.ts"
+
+const secretNames = {
+  "medipim-fetcher": [
+    "ADMIN_KEY",
+    "MEDIPIM_API_KEY_ID",
+    "MEDIPIM_API_KEY_SECRET",
+    "SUPABASE_SERVICE_ROLE_KEY",
+    "SUPABASE_URL"
+  ],
+  "medipim-maintainer": ["ADMIN_KEY", "DATABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_URL"],
+  "medipim-orchestrator": ["ADMIN_KEY", "DATABASE_URL"]
+}
+const creates = (org: string) => appNames.map((app) => `apps create ${app} --org ${org}`)
+const imports = appNames.map((app) => `secrets import --stage --app ${app}`)
+const deploys = appNames.map(
+  (app) => `deploy . --config fly/${app.replace("medipim-", "")}.toml --app ${app} --remote-only --ha=false --yes`
+)
+
+const showsNoSecret = (text: string): void => {
+  for (const value of Object.values(environment)) assert.notInclude(text, value)
+}
+
+describe("fly/deploy.sh", () => {
+  it.effect("goes from nothing to three healthy apps, each with its own secrets only", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))
+      assert.strictEqual(code, 0, said)
+      assert.deepEqual(fly.commands(), [...creates("personal"), ...imports, ...deploys])
+      for (const [app, names] of Object.entries(secretNames)) {
+        const { secrets, releases } = fly.state().apps[app] ?? assert.fail(app)
+        const expected = Object.fromEntries(names.map((name) => [name, (environment as Variables)[name]]))
+        assert.deepEqual(secrets, expected, app)
+        assert.strictEqual(releases, 1)
+      }
+      assert.include(said, "npm run medipim -- sync")
+      assert.include(said, "gh secret set MEDIPIM_ADMIN_KEY")
+      showsNoSecret(said + fly.commands().join("\n"))
+    })
+  )
+
+  it.effect("makes nothing twice, and leaves everything as it was when nothing has changed", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"], { FLY_ORG: "pharmacy" }))
+      const first = fly.state()
+      assert.strictEqual(first.apps["medipim-fetcher"]?.org, "pharmacy")
+      fly.forget()
+      const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))
+      assert.strictEqual(code, 0, said)
+      assert.deepEqual(fly.commands(), [...imports, ...deploys])
+      for (const app of appNames) {
+        assert.deepEqual(fly.state().apps[app]?.secrets, first.apps[app]?.secrets)
+        assert.strictEqual(fly.state().apps[app]?.org, "pharmacy")
+      }
+    })
+  )
+
+  it.effect("shows what it would do with --dry-run, and changes nothing", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--dry-run"]))
+      assert.strictEqual(code, 0, said)
+      const shown = said.split("\n").filter((line) => line.startsWith("$ flyctl "))
+      const wouldRun = shown.map((line) => line.replace("$ flyctl ", "").replace(/ +#.*/, ""))
+      assert.deepEqual(wouldRun, [...creates("personal"), ...imports, ...deploys])
+      assert.include(said, "# ADMIN_KEY DATABASE_URL SUPABASE_URL SUPABASE_SERVICE_ROLE_KEY", "names, no values")
+      assert.deepEqual(fly.commands(), [])
+      assert.deepEqual(fly.state().apps, {})
+      showsNoSecret(said)
+    })
+  )
+
+  it.effect("deploys one app with --only, and asks for no variable of another", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      const { MEDIPIM_API_KEY_ID: _, ...others } = environment
+      fly.setEnv(others)
+      const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes", "--only", "maintainer"]))
+      assert.strictEqual(code, 0, said)
+      assert.deepEqual(Object.keys(fly.state().apps), ["medipim-maintainer"])
+    })
+  )
+
+  it.effect("deploys the code alone with --keep-secrets, without a .env", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))
+      fly.forget()
+      fly.setEnv({})
+      const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes", "--keep-secrets"]))
+      assert.strictEqual(code, 0, said)
+      assert.deepEqual(fly.commands(), deploys)
+      fly.set({ apps: {} })
+      const bare = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes", "--keep-secrets"]))
+      assert.strictEqual(bare.code, 1)
+      assert.include(bare.said, "without --keep-secrets once")
+    })
+  )
+
+  it.effect("creates apps in the organization of .env, unless the environment names one", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      fly.setEnv({ ...environment, FLY_ORG: "pharmacy" })
+      const planned = yield* Effect.promise(() => fly.run("deploy.sh", ["--dry-run", "--only", "fetcher"]))
+      assert.include(planned.said, "$ flyctl apps create medipim-fetcher --org pharmacy")
+      assert.notInclude(planned.said, "FLY_ORG")
+      const other = yield* Effect.promise(() => fly.run("deploy.sh", ["--dry-run"], { FLY_ORG: "hospital" }))
+      assert.include(other.said, "$ flyctl apps create medipim-fetcher --org hospital")
+    })
+  )
+
+  it.effect("sends the optional secrets when they are set", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      const previous = "previous-key-of-the-operator-0123456789"
+      fly.setEnv({ ...environment, NOTIFY_URL: "https://hooks.test/token", ADMIN_KEY_PREVIOUS: previous })
+      yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))
+      const { apps } = fly.state()
+      assert.strictEqual(apps["medipim-orchestrator"]?.secrets.NOTIFY_URL, "https://hooks.test/token")
+      assert.isUndefined(apps["medipim-fetcher"]?.secrets.NOTIFY_URL)
+      for (const app of appNames) assert.strictEqual(apps[app]?.secrets.ADMIN_KEY_PREVIOUS, previous)
+    })
+  )
+
+  it.effect("names every variable that is missing or wrong at once, and shows no value", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      fly.setEnv({
+        ADMIN_KEY: "too-short",
+        SUPABASE_URL: "https://project.supabase.co",
+        DATABASE_URL: "postgres://u:secret-of-the-database@pooler.test:6543/postgres"
+      })
+      const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))
+      assert.strictEqual(code, 1)
+      assert.include(said, "ADMIN_KEY is not at least 32 characters")
+      assert.include(said, "not the transaction pooler")
+      for (const name of ["MEDIPIM_API_KEY_ID", "MEDIPIM_API_KEY_SECRET", "SUPABASE_SERVICE_ROLE_KEY"]) {
+        assert.include(said, `${name} is missing`)
+      }
+      assert.notInclude(said, "too-short")
+      assert.notInclude(said, "secret-of-the-database")
+      assert.notInclude(said, "SUPABASE_URL is")
+      assert.deepEqual(fly.commands(), [])
+    })
+  )
+
+  it.effect("refuses a value that flyctl could not read", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      fly.setEnvText(`${fly.envText()}MEDIPIM_API_KEY_SECRET='a"b'\n`)
+      const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))
+      assert.strictEqual(code, 1)
+      assert.include(said, 'MEDIPIM_API_KEY_SECRET holds a "')
+    })
+  )
+
+  it.effect("asks before it changes anything, and takes no answer for no", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh"))
+      assert.strictEqual(code, 1)
+      assert.include(said, "fly/deploy.sh --yes")
+      assert.deepEqual(fly.commands(), [])
+    })
+  )
+
+  it.effect("explains itself, and knows its options", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      const help = yield* Effect.promise(() => fly.run("deploy.sh", ["--help"]))
+      assert.strictEqual(help.code, 0)
+      for (const option of ["--yes", "--only", "--dry-run", "--keep-secrets"]) assert.include(help.said, option)
+      assert.strictEqual((yield* Effect.promise(() => fly.run("deploy.sh", ["--prune"]))).code, 1)
+      assert.strictEqual((yield* Effect.promise(() => fly.run("deploy.sh", ["--only", "database"]))).code, 1)
+      assert.deepEqual(fly.calls(), [])
+    })
+  )
+})
+
+const failures = [
+  {
+    what: "an app that cannot be created",
+    failing: "apps create medipim-maintainer",
+    says: "flyctl orgs list",
+    after: creates("personal").slice(0, 2)
+  },
+  {
+    what: "secrets that cannot be set",
+    failing: "secrets import --stage --app medipim-maintainer",
+    says: "flyctl secrets list --app medipim-maintainer",
+    after: [...creates("personal"), ...imports.slice(0, 2)]
+  },
+  {
+    what: "a deployment that fails",
+    failing: "deploy . --config fly/maintainer.toml",
+    says: "flyctl logs --app medipim-maintainer",
+    after: [...creates("personal"), ...imports, ...deploys.slice(0, 2)]
+  }
+]
+
+describe("fly/deploy.sh stops and says what to do", () => {
+  it.effect.each(failures)("on $what, and goes on from there", ({ failing, says, after }) =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      fly.set({ failing })
+      const stopped = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))
+      assert.strictEqual(stopped.code, 1)
+      assert.include(stopped.said, says)
+      assert.include(stopped.said, "run fly/deploy.sh again")
+      assert.deepEqual(fly.commands(), after, "and nothing after it")
+      showsNoSecret(stopped.said)
+      fly.set({ failing: "nothing" })
+      const again = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))
+      assert.strictEqual(again.code, 0, again.said)
+      for (const app of appNames) assert.isAbove(fly.state().apps[app]?.releases ?? 0, 0)
+    })
+  )
+
+  it.effect("on an app that is not healthy, before it deploys the next", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      fly.set({ ill: "medipim-maintainer" })
+      const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))
+      assert.strictEqual(code, 1)
+      assert.include(said, "medipim-maintainer is deployed but not healthy")
+      assert.include(said, "flyctl releases --app medipim-maintainer")
+      assert.strictEqual(fly.state().apps["medipim-orchestrator"]?.releases, 0)
+    })
+  )
+
+  it.effect("without a login", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      fly.set({ loggedIn: false })
+      const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))
+      assert.strictEqual(code, 1)
+      assert.include(said, "flyctl auth login")
+      assert.deepEqual(fly.state().apps, {})
+    })
+  )
+
+  it.effect("without flyctl", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      fly.withoutFlyctl()
+      const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))
+      assert.strictEqual(code, 1)
+      assert.include(said, "there is no flyctl")
+    })
+  )
+})

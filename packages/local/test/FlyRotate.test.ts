@@ -1,0 +1,146 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import type { Call } from "./FlyctlStandIn.ts"
+import { appNames, environment, flyHouse } from "./FlyHouse.ts"
+
+const oldKey = environment.ADMIN_KEY
+const script = "rotate-admin-key.sh"
+
+type Fly = Effect.Success<typeof flyHouse>
+
+const deployed = Effect.gen(function* () {
+  const fly = yield* flyHouse
+  const app = { org: "personal", staged: environment, secrets: environment, releases: 1 }
+  fly.set({ apps: Object.fromEntries(appNames.map((name) => [name, app])) })
+  return fly
+})
+const rotate = (fly: Fly, ...args: ReadonlyArray<string>) => Effect.promise(() => fly.run(script, args))
+
+const accepts = ({ machines }: Pick<Call, "machines">, app: string, key: string): boolean =>
+  [machines[app]?.ADMIN_KEY, machines[app]?.ADMIN_KEY_PREVIOUS].includes(key)
+
+/** The orchestrator calls with the key that it has. */
+const nobodyIsRefused = (call: Call, callersHave: string): void => {
+  const own = call.machines["medipim-orchestrator"]?.ADMIN_KEY ?? ""
+  for (const app of appNames) {
+    assert.isTrue(accepts(call, app, own), `${app} and the orchestrator, after ${call.command}`)
+    assert.isTrue(accepts(call, app, callersHave), `${app} and the callers, after ${call.command}`)
+  }
+}
+
+/** Every change that a whole rotation asks flyctl for, in order. */
+const beginSteps = appNames.flatMap((app) => [`secrets import --stage --app ${app}`, `secrets deploy --app ${app}`])
+const finishSteps = appNames.flatMap((app) => [
+  `secrets unset ADMIN_KEY_PREVIOUS --stage --app ${app}`,
+  `secrets deploy --app ${app}`
+])
+
+/** Before anything has happened, in the middle of the apps, and at the last step. */
+const telling = (steps: ReadonlyArray<string>) => steps.filter((_, at) => at === 0 || at === 3 || at === 5)
+
+describe("fly/rotate-admin-key.sh", () => {
+  it.effect("moves everybody to a new key, and nobody is refused in between", () =>
+    Effect.gen(function* () {
+      const fly = yield* deployed
+      const begun = yield* rotate(fly)
+      assert.strictEqual(begun.code, 0, begun.said)
+      const { ADMIN_KEY: newKey = "", ADMIN_KEY_PREVIOUS } = fly.env()
+      assert.match(newKey, /^[0-9a-f]{48}$/)
+      assert.strictEqual(ADMIN_KEY_PREVIOUS, oldKey)
+      assert.deepEqual(fly.commands(), beginSteps)
+      for (const call of fly.calls()) nobodyIsRefused(call, oldKey)
+      assert.include(begun.said, "gh secret set MEDIPIM_ADMIN_KEY")
+      assert.include(begun.said, "--finish")
+
+      fly.forget()
+      const finished = yield* rotate(fly, "--finish")
+      assert.strictEqual(finished.code, 0, finished.said)
+      assert.deepEqual(fly.commands(), finishSteps)
+      for (const call of fly.calls()) nobodyIsRefused(call, newKey)
+      for (const app of appNames) {
+        const { secrets } = fly.state().apps[app] ?? assert.fail(app)
+        assert.strictEqual(secrets.ADMIN_KEY, newKey)
+        assert.notProperty(secrets, "ADMIN_KEY_PREVIOUS")
+      }
+      assert.deepInclude(fly.env(), { ...environment, ADMIN_KEY: newKey, ADMIN_KEY_PREVIOUS: "" })
+      assert.include(fly.envText(), "# kept\n")
+      for (const text of [begun.said, finished.said, fly.commands().join("\n")]) {
+        assert.notInclude(text, oldKey)
+        assert.notInclude(text, newKey)
+      }
+    })
+  )
+
+  it.effect.each(telling(beginSteps))("goes on with the same new key after a stop at: %s", (failing) =>
+    Effect.gen(function* () {
+      const fly = yield* deployed
+      fly.set({ failing })
+      const stopped = yield* rotate(fly)
+      assert.strictEqual(stopped.code, 1)
+      assert.include(stopped.said, "run fly/rotate-admin-key.sh again")
+      const { ADMIN_KEY: newKey } = fly.env()
+      assert.strictEqual((yield* rotate(fly, "--finish")).code, 1, "too early")
+      fly.set({ failing: "nothing" })
+      const again = yield* rotate(fly)
+      assert.strictEqual(again.code, 0, again.said)
+      assert.strictEqual(fly.env().ADMIN_KEY, newKey)
+      assert.strictEqual(fly.env().ADMIN_KEY_PREVIOUS, oldKey)
+      for (const call of fly.calls()) nobodyIsRefused(call, oldKey)
+    })
+  )
+
+  it.effect.each(telling(finishSteps))("takes the old key away in the end after a stop at: %s", (failing) =>
+    Effect.gen(function* () {
+      const fly = yield* deployed
+      yield* rotate(fly)
+      fly.forget()
+      const { ADMIN_KEY: newKey = "" } = fly.env()
+      fly.set({ failing })
+      const stopped = yield* rotate(fly, "--finish")
+      assert.strictEqual(stopped.code, 1)
+      assert.include(stopped.said, "run fly/rotate-admin-key.sh --finish again")
+      fly.set({ failing: "nothing" })
+      const again = yield* rotate(fly, "--finish")
+      assert.strictEqual(again.code, 0, again.said)
+      for (const call of fly.calls()) nobodyIsRefused(call, newKey)
+      for (const app of appNames) assert.notProperty(fly.state().apps[app]?.secrets, "ADMIN_KEY_PREVIOUS")
+    })
+  )
+
+  it.effect("does nothing more when it is finished twice", () =>
+    Effect.gen(function* () {
+      const fly = yield* deployed
+      yield* rotate(fly)
+      yield* rotate(fly, "--finish")
+      fly.forget()
+      const { code, said } = yield* rotate(fly, "--finish")
+      assert.strictEqual(code, 0)
+      assert.include(said, "No rotation is under way")
+      assert.deepEqual(fly.commands(), [])
+    })
+  )
+
+  it.effect("does not begin from a key that the apps do not know", () =>
+    Effect.gen(function* () {
+      const fly = yield* deployed
+      const stranger = "another-key-of-forty-characters-0123456789"
+      fly.setEnv({ ...environment, ADMIN_KEY: stranger })
+      const { code, said } = yield* rotate(fly)
+      assert.strictEqual(code, 1)
+      assert.include(said, "does not know the ADMIN_KEY")
+      assert.strictEqual(fly.env().ADMIN_KEY, stranger)
+      assert.deepEqual(fly.commands(), [])
+    })
+  )
+
+  it.effect("keeps a deployment in the middle of it harmless", () =>
+    Effect.gen(function* () {
+      const fly = yield* deployed
+      fly.set({ failing: "secrets deploy --app medipim-maintainer" })
+      yield* rotate(fly)
+      fly.set({ failing: "nothing" })
+      assert.strictEqual((yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))).code, 0)
+      for (const call of fly.calls()) nobodyIsRefused(call, oldKey)
+    })
+  )
+})
