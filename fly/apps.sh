@@ -35,7 +35,6 @@ need() {
 
 check_machine() {
   need flyctl "Install it (https://fly.io/docs/flyctl/install/), then: flyctl auth login"
-  need curl "Install it: apt-get install curl, or brew install curl"
   need node "Install Node 20.12 or newer"
   flyctl auth whoami > /dev/null || stop "you are not logged in to Fly." "flyctl auth login"
 }
@@ -46,23 +45,13 @@ check_env() {
     stop "${ENV_FILE:-.env} needs attention:" "$problems" "Every variable is explained in .env.example."
 }
 
-header() {
-  [ $# -eq 0 ] || node fly/secrets.mjs header "$1"
-}
-
-# status_of SERVICE PATH [KEY]: the status that the app answers with, 000 when it does not; KEY names the variable whose
-# value is sent as X-ADMIN-KEY. curl reads it from a pipe: arguments can be seen by everybody on the machine.
-status_of() {
-  header "${@:3}" | curl --silent --output /dev/null --max-time 15 --write-out '%{http_code}' --header @- \
-    "$(address_of "$1")$2" || true
-}
-
-# answers STATUS SERVICE PATH [KEY]: waits until the app answers so. The first request wakes it.
+# answers STATUS SERVICE PATH [KEY]: waits until the app answers so; KEY names the variable whose value it is asked with.
+# The first request wakes it.
 answers() {
-  local expected=$1 try
-  shift
+  local expected=$1 url try
+  url=$(address_of "$2")$3
   for ((try = 1; try <= HEALTH_TRIES; try++)); do
-    [ "$(status_of "$@")" != "$expected" ] || return 0
+    [ "$(node fly/secrets.mjs status "$url" "${@:4}")" != "$expected" ] || return 0
     [ "$try" = "$HEALTH_TRIES" ] || sleep "$HEALTH_PAUSE"
   done
   return 1

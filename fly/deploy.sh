@@ -102,7 +102,8 @@ for service in "${chosen[@]}"; do
   $dry || answers 200 "$service" /healthz ||
     stop "$app is deployed but not healthy at $(address_of "$service")/healthz." \
       "See why: flyctl logs --app $app --no-tail; flyctl status --app $app" \
-      "Back to the release before: flyctl releases --app $app --image, then flyctl deploy --app $app --image IMAGE" "$again"
+      "Back to the release before: flyctl releases --app $app --image," \
+      "then flyctl deploy . --config fly/$service.toml --app $app --image IMAGE" "$again"
   $dry || echo "$app is healthy."
 done
 

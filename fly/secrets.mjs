@@ -4,7 +4,7 @@
 //   node fly/secrets.mjs check SERVICE...       names every problem; exits with 1 when there is one
 //   node fly/secrets.mjs names SERVICE          the names of its secrets that are set
 //   node fly/secrets.mjs lines SERVICE [NAME..] NAME="value" lines for `flyctl secrets import`
-//   node fly/secrets.mjs header NAME            X-ADMIN-KEY: value
+//   node fly/secrets.mjs status URL [NAME]      the status that answers, 000 for none; NAME is sent as X-ADMIN-KEY
 //   node fly/secrets.mjs organization           FLY_ORG, or personal
 //   node fly/secrets.mjs rotating               exits with 0 while .env holds a previous admin key
 //   node fly/secrets.mjs begin | end            writes a new admin key, keeping the old one as the previous; forgets that
@@ -20,7 +20,7 @@ const previousKey = { ...adminKey, name: "ADMIN_KEY_PREVIOUS", optional: true }
 const databaseUrl = {
   name: "DATABASE_URL",
   // 6543 is the port of Supabase's transaction pooler, on which prepared statements and locks of a session do not hold.
-  form: /^postgres(ql)?:\/\/(?!\S*:6543\/)\S+$/,
+  form: /^postgres(ql)?:\/\/(?!\S*:6543(\/|\?|$))\S+$/,
   expects:
     "a postgres:// address: the direct connection or the session pooler (5432), not the transaction pooler (6543)"
 }
@@ -95,7 +95,16 @@ const commands = {
         .filter(({ name }) => only.length === 0 || only.includes(name))
         .map(({ name }) => `${name}="${textOf(name)}"`)
     ),
-  header: (name) => say([`X-ADMIN-KEY: ${textOf(name)}`]),
+  status: async (url, name) => {
+    const headers = name === undefined ? {} : { "X-ADMIN-KEY": textOf(name) }
+    try {
+      // Long enough for a machine that has to be started first.
+      const answer = await fetch(url, { headers, signal: AbortSignal.timeout(15_000) })
+      say([answer.status])
+    } catch {
+      say(["000"])
+    }
+  },
   organization: () => say([textOf("FLY_ORG") || "personal"]),
   rotating: () => (isSet(previousKey) ? 0 : 1),
   begin: () => write({ ADMIN_KEY: randomBytes(24).toString("hex"), ADMIN_KEY_PREVIOUS: textOf("ADMIN_KEY") }),
@@ -103,4 +112,4 @@ const commands = {
 }
 
 const [command, ...args] = process.argv.slice(2)
-process.exitCode = commands[command](...args) ?? 0
+process.exitCode = (await commands[command](...args)) ?? 0
