@@ -1,0 +1,75 @@
+/**
+ * The content of the image at work as on Fly: an unprivileged user, and no more memory than the machine of each app has.
+ * `npm run bench:image`, or `npm run bench:image -- 20000` for another number of products. Needs root, for control groups.
+ */
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Console, Data, Duration, Effect, Layer, Redacted } from "effect"
+import { freePorts } from "../src/Ports.ts"
+import { start } from "../src/Program.ts"
+import { programsOf } from "../src/Stack.ts"
+import { TestDatabase } from "../src/TestDatabase.ts"
+import { answers, command, ImageFolder, run, type Service, syncAt } from "../test/ImageFolder.ts"
+import { adminKey } from "../test/TestStack.ts"
+
+const products = Number(process.argv[2] ?? 108_000)
+const mebibyte = 1024 * 1024
+/** As fly/*.toml has them. */
+const machines: Readonly<Record<Service, number>> = { fetcher: 512, maintainer: 2048, orchestrator: 512 }
+
+class SyncFailed extends Data.TaggedError("SyncFailed")<{ readonly message: string }> {}
+
+/** Both versions of control groups: where groups are made, and what their files are called. */
+const groups = existsSync("/sys/fs/cgroup/memory")
+  ? { base: "/sys/fs/cgroup/memory", limit: "memory.limit_in_bytes", peak: "memory.max_usage_in_bytes" }
+  : { base: "/sys/fs/cgroup", limit: "memory.max", peak: "memory.peak" }
+
+/** A control group that holds no more than this, until the scope closes. */
+const memoryLimit = (name: string, megabytes: number) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const group = join(groups.base, `medipim-${process.pid}-${name}`)
+      mkdirSync(group)
+      writeFileSync(join(group, groups.limit), String(megabytes * mebibyte))
+      return group
+    }),
+    (group) => Effect.sync(() => rmdirSync(group))
+  )
+
+const inSeconds = (duration: Duration.Duration): string => `${Duration.toSeconds(duration).toFixed(2)} s`
+
+const peakOf = (group: string): number => Number(readFileSync(join(group, groups.peak), "utf8")) / mebibyte
+
+const program = Effect.gen(function* () {
+  const { dir } = yield* ImageFolder
+  const { url } = yield* TestDatabase
+  const snapshots = mkdtempSync(join(tmpdir(), "medipim-snapshots-"))
+  chmodSync(snapshots, 0o777)
+  yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(snapshots, { recursive: true })))
+  const on = yield* freePorts
+  const [simulator, ...services] = programsOf({
+    form: "src",
+    on,
+    products,
+    databaseUrl: Redacted.value(url),
+    adminKey,
+    store: { SNAPSHOT_DIR: snapshots },
+    logDir: dir
+  })
+  if (simulator !== undefined) yield* start(simulator, join(dir, ".."))
+  const held: Array<readonly [string, string]> = []
+  for (const { name, env, readyUrl } of services) {
+    const group = yield* memoryLimit(name, machines[name as Service])
+    const [ready] = yield* Effect.timed(Effect.andThen(run(name as Service, command, env, group), answers(readyUrl)))
+    held.push([name, group])
+    yield* Console.log(`${name}: ready after ${inSeconds(ready)}, in ${machines[name as Service]} MB`)
+  }
+  const [taken, { status, failure }] = yield* Effect.timed(syncAt(`http://localhost:${on.orchestrator.port}`))
+  yield* Console.log(`${products} products: ${String(status)} after ${inSeconds(taken)}`)
+  for (const [name, group] of held) yield* Console.log(`${name}: held ${peakOf(group).toFixed(0)} MB at most`)
+  if (status !== "succeeded") return yield* new SyncFailed({ message: JSON.stringify(failure) })
+})
+
+program.pipe(Effect.scoped, Effect.provide(Layer.mergeAll(ImageFolder.layer, TestDatabase.layer)), NodeRuntime.runMain)
