@@ -1,5 +1,8 @@
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { root } from "../src/Workspace.ts"
 import { appNames, environment, flyHouse, type Variables } from "./FlyHouse.ts"
 
 const secretNames = {
@@ -22,6 +25,29 @@ const deploys = appNames.map(
 const showsNoSecret = (text: string): void => {
   for (const value of Object.values(environment)) assert.notInclude(text, value)
 }
+
+describe("docs/fly-deployment.md", () => {
+  const page = readFileSync(join(root, "docs/fly-deployment.md"), "utf8")
+
+  it("shows by hand what the script does", () => {
+    const shown = [...page.matchAll(/flyctl ((?:apps create|secrets import|deploy) .*medipim-fetcher.*)/g)]
+    assert.deepEqual(
+      shown.map(([, command]) => command),
+      [creates("personal")[0], imports[0], deploys[0]]
+    )
+  })
+
+  it("names the secrets that each app gets", () => {
+    for (const [app, names] of Object.entries(secretNames)) {
+      const row = page.split("\n").find((line) => line.startsWith(`| \`${app}\``)) ?? ""
+      const shown = [...row.matchAll(/`([A-Z_]+)`/g)].map(([, name]) => name)
+      assert.sameMembers(
+        shown.filter((name) => name !== "NOTIFY_URL"),
+        names
+      )
+    }
+  })
+})
 
 describe("fly/deploy.sh", () => {
   it.effect("goes from nothing to three healthy apps, each with its own secrets only", () =>

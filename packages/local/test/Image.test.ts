@@ -1,19 +1,58 @@
 import { execFileSync } from "node:child_process"
-import { chmodSync, existsSync, mkdtempSync, rmSync } from "node:fs"
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { assert, layer } from "@effect/vitest"
+import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import { freePorts } from "../src/Ports.ts"
 import { start } from "../src/Program.ts"
 import { programsOf } from "../src/Stack.ts"
 import { TestDatabase } from "../src/TestDatabase.ts"
+import { root } from "../src/Workspace.ts"
 import { answers, command, ImageFolder, run, type Service, syncAt } from "./ImageFolder.ts"
 import { adminKey } from "./TestStack.ts"
 
 const products = 1000
 /** Megabytes; it is 22, and 88 with what nobody reads in a container. */
 const largest = 40
+
+const linesOf = (file: string): ReadonlyArray<string> =>
+  readFileSync(join(root, file), "utf8")
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith("#"))
+
+describe("The Dockerfile", () => {
+  const lines = linesOf("fly/Dockerfile")
+  const last = (instruction: string): string =>
+    lines.findLast((line) => line.startsWith(`${instruction} `))?.slice(instruction.length + 1) ?? ""
+
+  it("makes the image by the steps that are tested below, and starts a service as they are started there", () => {
+    assert.include(lines, "RUN fly/image.sh /image")
+    assert.include(lines, "COPY --from=build /image /app")
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: a variable of the Dockerfile
+    assert.strictEqual(last("WORKDIR"), "/app/packages/${APP}")
+    assert.deepEqual(JSON.parse(last("CMD")), ["node", ...command])
+  })
+
+  it("runs as another user than root, with nothing between the service and its signals", () => {
+    assert.strictEqual(last("USER"), "node")
+    assert.isBelow(lines.indexOf("COPY --from=build /image /app"), lines.indexOf("USER node"), "files belong to root")
+    assert.strictEqual(last("ENTRYPOINT"), "[]")
+    assert.match(last("HEALTHCHECK"), /CMD \["node", "\/app\/healthcheck\.mjs"\]$/)
+  })
+
+  it("is given what it needs and nothing else, so no secret can get into a layer", () => {
+    const [first, ...others] = linesOf(".dockerignore")
+    assert.strictEqual(first, "*")
+    const given =
+      "package.json package-lock.json .npmrc tsconfig*.json fly/image.sh fly/healthcheck.mjs scripts/setup.mjs packages"
+    assert.deepEqual(
+      others.filter((line) => line.startsWith("!")),
+      given.split(" ").map((path) => `!${path}`)
+    )
+    assert.include(others, "**/.env*")
+  })
+})
 
 layer(Layer.mergeAll(ImageFolder.layer, TestDatabase.layer), { excludeTestServices: true, timeout: "180 seconds" })(
   "The content of the image",
