@@ -73,9 +73,9 @@ export const databaseFaults: ReadonlyArray<Case> = [
   databaseFault("connections killed while staging", "medipim.stage_products", () => terminate("medipim-%")),
   databaseFault("connections killed while publishing", "public.products", () => terminate("medipim-%")),
   databaseFault("statement timeout while staging", "medipim.stage_products", timeOut),
-  databaseFault("statement timeout while publishing", "public.products", timeOut),
+  { ...databaseFault("statement timeout while publishing", "public.products", timeOut), thorough: true },
   databaseFault("no connection free while staging", "medipim.stage_products", crowded),
-  databaseFault("no connection free while publishing", "public.products", crowded),
+  { ...databaseFault("no connection free while publishing", "public.products", crowded), thorough: true },
   databaseFault("crash while staging", "medipim.stage_products", crash),
   {
     name: "database: crash after staging",

@@ -9,10 +9,12 @@ export const chunkSize = 700
 /** A place that is not reached in this time is a mistake of the suite, and counts as a violation. */
 export const reachWithin = "40 seconds"
 /** A fault that is not done with in this time, a cancellation that is not answered for example, is a violation too. */
-export const strikeWithin = "30 seconds"
+export const strikeWithin = "45 seconds"
 /** A run that has not ended this long after the fault hangs. */
 export const endWithin = "120 seconds"
 /** A cancelled run has ended after so many milliseconds. */
 export const cancelWithin = 2000
+/** A process that is told to stop has ended after so many milliseconds: `kill_timeout` of fly/*.toml. */
+export const stopWithin = 30_000
 /** Calls of `POST /sync` at once, over two orchestrators. */
 export const callers = 50

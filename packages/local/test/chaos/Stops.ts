@@ -1,12 +1,15 @@
 import { Effect, Fiber, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { type Case, locked, post, trapped } from "./Case.ts"
-import { cancelWithin } from "./Figures.ts"
+import { cancelWithin, stopWithin } from "./Figures.ts"
 import { House, type ServiceName } from "./House.ts"
 import { afterBytes } from "./Place.ts"
 import type { Trap } from "./Proxy.ts"
 
 const latePublish: Trap = { where: /^POST \/publish$/, at: "request", what: "late" }
+
+const staging = locked("medipim.stage_products")
+const publishing = locked("public.products")
 
 /** `POST /runs/:id/cancel` ends the run at once; nothing is half done. */
 const cancelled = (name: string, begin: Case["begin"]): Case => ({
@@ -31,7 +34,14 @@ const stopped = (victim: ServiceName, name: string, begin: Case["begin"]): Case 
   name: `SIGTERM: ${victim} ${name}`,
   kind: "stop",
   begin,
-  strike: (_, { open }) => Effect.flatMap(House, ({ stop }) => Effect.andThen(open, stop(victim))),
+  // What holds the work up goes on doing so: the process may not wait for it.
+  strike: Effect.fnUntraced(function* () {
+    const { stop } = yield* House
+    const asked = performance.now()
+    yield* stop(victim)
+    const took = Math.round(performance.now() - asked)
+    if (took > stopWithin) return yield* Effect.fail(`the ${victim} ended only after ${took} ms`)
+  }),
   mend: Effect.flatMap(House, ({ launch }) => launch(victim)),
   outcome: "succeeded"
 })
@@ -39,7 +49,7 @@ const stopped = (victim: ServiceName, name: string, begin: Case["begin"]): Case 
 /** The publish has come as far as its first write, and nobody waits for its answer any more. */
 const publishesForNobody: Case["begin"] = Effect.fnUntraced(function* (dice) {
   const onItsWay = yield* trapped("maintainer", latePublish)(dice)
-  const atTheTable = yield* locked("public.products")(dice)
+  const atTheTable = yield* publishing(dice)
   const answered = yield* Effect.forkScoped(Effect.andThen(onItsWay.sprung, onItsWay.open))
   return {
     sprung: atTheTable.sprung,
@@ -52,12 +62,17 @@ const streams = trapped("source", { where: /\/stream$/, at: "body", place: after
 /** Runs that somebody stops, and processes that are told to. */
 export const stops: ReadonlyArray<Case> = [
   cancelled("while fetching", streams),
-  cancelled("while staging", locked("medipim.stage_products")),
-  cancelled("while publishing", locked("public.products")),
+  cancelled("while staging", staging),
+  cancelled("while publishing", publishing),
   cancelled("in mid publish, its caller gone", publishesForNobody),
   // The publish comes when the run is over and its caller gone: only the maintainer can refuse it.
   cancelled("overtakes its publish", trapped("maintainer", latePublish)),
   stopped("fetcher", "while fetching", streams),
-  stopped("maintainer", "while staging", locked("medipim.stage_products")),
-  stopped("orchestrator", "while publishing", locked("public.products"))
+  // They take the whole 20 s that running requests have.
+  { ...stopped("maintainer", "while staging", staging), thorough: true },
+  { ...stopped("maintainer", "while publishing", publishing), thorough: true },
+  stopped("orchestrator", "while fetching", streams),
+  stopped("orchestrator", "while staging", staging),
+  stopped("orchestrator", "while publishing", publishing),
+  stopped("orchestrator", "while notifying", trapped("listener", { where: /^POST/, at: "request" }))
 ]
