@@ -1,6 +1,14 @@
 import { allStatuses } from "@medipim/domain/MediPim"
 import type { SourceRequest } from "@medipim/domain/Snapshot"
-import { httpUrl, secret, serverSettings, storeSettings, text, wholeNumber } from "@medipim/platform/ServiceSettings"
+import {
+  httpUrl,
+  secret,
+  serverSettings,
+  sleepSettings,
+  storeSettings,
+  text,
+  wholeNumber
+} from "@medipim/platform/ServiceSettings"
 import { type Form, loadSettings, required, withDefault } from "@medipim/platform/Settings"
 import { Schema } from "effect"
 
@@ -12,6 +20,7 @@ const filter: Form<SourceRequest["filter"]> = {
 /** The environment of the fetcher. */
 export const fetcherConfig = loadSettings({
   ...serverSettings("FETCHER_PORT", 3001),
+  ...sleepSettings,
   ...storeSettings,
   url: withDefault(
     "MEDIPIM_API_URL",

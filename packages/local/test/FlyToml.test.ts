@@ -17,7 +17,7 @@ const apps = [
 ]
 const migrates = { strategy: "rolling", release_command: "node /app/packages/maintainer/dist/migrate.js" }
 
-describe.each(apps)("fly/$service.toml", ({ service, port, size, memory, machines }) => {
+describe.each(apps)("the toml file of the $service", ({ service, port, size, memory, machines }) => {
   const settings = settingsOf(service)
 
   it("is the app of this service, in Sydney, of its size", () => {
@@ -42,7 +42,7 @@ describe.each(apps)("fly/$service.toml", ({ service, port, size, memory, machine
 
   it("gives a stopping process the time that the drain and the workflow engine take", () => {
     assert.strictEqual(settings.kill_signal, "SIGTERM")
-    const drain = numberIn("packages/platform/src/ApiServer.ts", /const drain = "(\d+) seconds"/)
+    const drain = numberIn("packages/platform/src/ApiServer.ts", /const drain = Duration.seconds\((\d+)\)/)
     const steps = numberIn("packages/orchestrator/src/Engine.ts", /entityTerminationTimeout: "(\d+) seconds"/)
     assert.isAbove(secondsIn(settings.kill_timeout), drain + steps)
     assert.isAtMost(secondsIn(settings.kill_timeout), 300, "the most that Fly allows")

@@ -1,10 +1,17 @@
-import { databaseSettings, serverSettings, storeSettings, wholeNumber } from "@medipim/platform/ServiceSettings"
+import {
+  databaseSettings,
+  serverSettings,
+  sleepSettings,
+  storeSettings,
+  wholeNumber
+} from "@medipim/platform/ServiceSettings"
 import { loadSettings, withDefault } from "@medipim/platform/Settings"
 
 /** The environment of the maintainer. */
 export const maintainerConfig = loadSettings({
   ...serverSettings("MAINTAINER_PORT", 3002),
   ...databaseSettings,
+  ...sleepSettings,
   ...storeSettings,
   batchSize: withDefault("BATCH_SIZE", "lines compared and written at once", wholeNumber(10, 5000), 500)
 })

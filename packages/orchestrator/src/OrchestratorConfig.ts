@@ -9,6 +9,8 @@ export const orchestratorConfig = loadSettings({
   ...databaseSettings,
   fetcherUrl: withDefault("FETCHER_URL", "address of the fetcher", httpUrl, "http://localhost:3001"),
   maintainerUrl: withDefault("MAINTAINER_URL", "address of the maintainer", httpUrl, "http://localhost:3002"),
+  fetcherWakeUrl: optional("FETCHER_WAKE_URL", "public address that starts a sleeping fetcher", httpUrl),
+  maintainerWakeUrl: optional("MAINTAINER_WAKE_URL", "public address that starts a sleeping maintainer", httpUrl),
   chunkSize: withDefault(
     "CHUNK_SIZE",
     "records staged in one call when a sync does not say",

@@ -1,6 +1,7 @@
 import { type PublishRefused, RefusalReason } from "@medipim/domain/PublishRules"
 import type { Failed } from "@medipim/http-api/Failure"
 import { type Duration, Effect, Option, Schedule, Schema, Stream } from "effect"
+import { type Sleeper, Wake } from "./Wake.ts"
 
 /** Why a run ended without success: `code` is the tag of the error that ended it. */
 export class SyncFailed extends Schema.TaggedError<SyncFailed>()("SyncFailed", {
@@ -48,25 +49,39 @@ const lost = (service: string) =>
 const inTime = (service: string, patience: Duration.Input) =>
   Effect.timeoutOrElse({ duration: patience, orElse: () => lost(service) })
 
+/** Who is not there may be asleep. */
+const unreached = new Set(["HttpClientError", "ConnectionLost"])
+
+/** Tries again while the service is away, and wakes it before that. */
+const persistently =
+  (service: Sleeper) =>
+  <A, R>(attempt: Effect.Effect<A, SyncFailed, R>): Effect.Effect<A, SyncFailed, R | Wake> =>
+    attempt.pipe(
+      Effect.tapError(({ code }) =>
+        unreached.has(code) ? Effect.flatMap(Wake, (wake) => wake.call(service)) : Effect.void
+      ),
+      Effect.retry(persistence)
+    )
+
 /** One call of a service, repeated while it is away; a try may take this long. */
 export const call = <A, E extends CallError, R>(
-  service: string,
+  service: Sleeper,
   request: Effect.Effect<A, E, R>,
   patience: Duration.Input = silence
-): Effect.Effect<A, SyncFailed, R> =>
-  request.pipe(Effect.mapError(callFailed(service)), inTime(service, patience), Effect.retry(persistence))
+): Effect.Effect<A, SyncFailed, R | Wake> =>
+  request.pipe(Effect.mapError(callFailed(service)), inTime(service, patience), persistently(service))
 
 /**
  * Follows a job of a service to its last event. A stream that ends or falls silent without one is a lost connection, and
  * the job is asked for again: jobs of services are idempotent.
  */
 export const follow = <Event extends { readonly _tag: string }, E extends CallError, E2 extends CallError, R>(
-  service: string,
+  service: Sleeper,
   request: Effect.Effect<Stream.Stream<Event | Failed, E2>, E, R>,
   onEvent: (event: Event) => Effect.Effect<void>,
   /** False where the service itself has tried often enough before it says that it failed. */
   retryFailed: boolean
-): Effect.Effect<Extract<Event, { readonly _tag: "Completed" }>, SyncFailed, R> => {
+): Effect.Effect<Extract<Event, { readonly _tag: "Completed" }>, SyncFailed, R | Wake> => {
   type Completed = Extract<Event, { readonly _tag: "Completed" }>
   const isFailed = (event: Event | Failed): event is Failed => event._tag === "Failed"
   return request.pipe(
@@ -92,6 +107,6 @@ export const follow = <Event extends { readonly _tag: string }, E extends CallEr
       )
     ),
     Effect.flatMap(Option.match({ onNone: () => lost(service), onSome: Effect.succeed })),
-    Effect.retry(persistence)
+    persistently(service)
   )
 }

@@ -10,6 +10,7 @@ import type { Journal } from "./Journal.ts"
 import { Notifier } from "./Notifier.ts"
 import { type Ending, RunRecords } from "./RunRecords.ts"
 import { call, follow, SyncFailed } from "./ServiceCalls.ts"
+import { Wake } from "./Wake.ts"
 
 type InWorkflow = WorkflowEngine.WorkflowEngine | WorkflowEngine.WorkflowInstance
 type Step<A> = Effect.Effect<A, SyncFailed, InWorkflow>
@@ -52,6 +53,7 @@ export class Steps extends Context.Service<
         const maintainer = yield* MaintainerClient
         const records = yield* RunRecords
         const notifier = yield* Notifier
+        const wake = yield* Wake
 
         // While the database does not answer, the work that needs it will notice.
         const goesOn = (runId: RunId) => Effect.orElseSucceed(records.goesOn(runId), () => true)
@@ -78,7 +80,11 @@ export class Steps extends Context.Service<
             name,
             success,
             error: SyncFailed,
-            execute: execute.pipe(Effect.catch(orCancelled(runId)), Effect.raceFirst(stopped(runId)))
+            execute: execute.pipe(
+              Effect.catch(orCancelled(runId)),
+              Effect.raceFirst(stopped(runId)),
+              Effect.provideService(Wake, wake)
+            )
           })
 
         const snapshots = call("fetcher", fetcher.snapshots()).pipe(Effect.map(({ snapshots }) => snapshots))

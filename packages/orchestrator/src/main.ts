@@ -1,6 +1,5 @@
 import "@medipim/platform/Node24"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { FetcherClient, MaintainerClient } from "@medipim/http-api/Clients"
 import { OrchestratorApi } from "@medipim/http-api/OrchestratorApi"
 import * as ApiServer from "@medipim/platform/ApiServer"
 import { Draining } from "@medipim/platform/Draining"
@@ -8,6 +7,7 @@ import * as Migrations from "@medipim/platform/Migrations"
 import * as Postgres from "@medipim/platform/Postgres"
 import * as Service from "@medipim/platform/Service"
 import { Effect, Layer } from "effect"
+import * as Callees from "./Callees.ts"
 import * as Engine from "./Engine.ts"
 import { Notifier } from "./Notifier.ts"
 import { orchestratorConfig } from "./OrchestratorConfig.ts"
@@ -25,11 +25,7 @@ const Main = Layer.unwrap(
       Layer.provide(SyncSchedule.layer(config).pipe(Layer.provideMerge(Runs.layer(config.chunkSize)))),
       Layer.provide(Sync.layer),
       Layer.provide(Steps.layer(config.chunkConcurrency)),
-      Layer.provide([
-        Notifier.layer(config.notifyUrl),
-        FetcherClient.layer({ baseUrl: config.fetcherUrl, adminKey: config.adminKey }),
-        MaintainerClient.layer({ baseUrl: config.maintainerUrl, adminKey: config.adminKey })
-      ]),
+      Layer.provide([Notifier.layer(config.notifyUrl), Callees.layer(config)]),
       Layer.provide([RunRecords.layer, NodeHttpClient.layerUndici, Draining.layer]),
       Layer.provide(Engine.layer.pipe(Layer.provide(Migrations.layer))),
       Layer.provide(Postgres.layer(config, "medipim-orchestrator"))

@@ -1,9 +1,10 @@
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import { ByteSize, Duration, Effect, Layer, type Option, type Redacted } from "effect"
+import { ByteSize, Duration, Effect, Layer, Option, type Redacted } from "effect"
 import { HttpIncomingMessage, HttpRouter } from "effect/http"
 import { type HttpApi, HttpApiBuilder, type HttpApiGroup, HttpApiScalar } from "effect/http-api"
 import * as AdminKeyGuard from "./AdminKeyGuard.ts"
 import { Draining } from "./Draining.ts"
+import * as Idle from "./Idle.ts"
 import * as Metrics from "./Metrics.ts"
 import * as NodeServer from "./NodeServer.ts"
 import * as RequestErrorsGuard from "./RequestErrorsGuard.ts"
@@ -22,6 +23,8 @@ interface Listening {
   readonly adminKey: Redacted.Redacted
   readonly previousAdminKey: Option.Option<Redacted.Redacted>
   readonly flyAppName: Option.Option<string>
+  /** Without a request for so long, the process ends. */
+  readonly idleShutdown?: Option.Option<Duration.Duration>
 }
 
 /** What guards the routes: the handlers of an API are built with it, and its server answers by it. */
@@ -59,5 +62,9 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
       )
     )
   )
-  return Layer.merge(signal.pipe(Layer.provide(server)), Metrics.layer(listening.metricsPort))
+  const idle = Option.match(listening.idleShutdown ?? Option.none(), {
+    onNone: () => Layer.empty,
+    onSome: (patience) => Idle.layer(patience, node.quiet)
+  })
+  return Layer.merge(idle.pipe(Layer.provideMerge(signal), Layer.provide(server)), Metrics.layer(listening.metricsPort))
 }

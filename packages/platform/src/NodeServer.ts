@@ -28,6 +28,8 @@ export const standard: Limits = {
 
 export interface Guarded {
   readonly server: Server
+  /** For how many milliseconds no request was under way; those for `/healthz`, which a machine is asked for ever, aside. */
+  readonly quiet: () => number
   /**
    * To be called when the server stops listening. From then on a connection lives only as long as its request, and all
    * end after this many milliseconds: Node itself waits for those on which nothing comes, or nobody reads.
@@ -55,9 +57,17 @@ export const make = (limits: Limits = standard): Guarded => {
     underWay.set(socket, 0)
     socket.once("close", () => underWay.delete(socket))
   })
-  const follow = ({ socket }: IncomingMessage, response: ServerResponse) => {
+  let wanted = 0
+  let quietSince = performance.now()
+  const follow = ({ socket, url }: IncomingMessage, response: ServerResponse) => {
+    const one = url === "/healthz" ? 0 : 1
+    wanted += one
     count(socket, 1)
-    response.once("close", () => count(socket, -1))
+    response.once("close", () => {
+      count(socket, -1)
+      wanted -= one
+      if (one === 1) quietSince = performance.now()
+    })
   }
   // Two names of one thing: the second is of clients that ask before they send a body.
   server.on("request", follow)
@@ -68,6 +78,7 @@ export const make = (limits: Limits = standard): Guarded => {
   }
   return {
     server,
+    quiet: () => (wanted > 0 ? 0 : performance.now() - quietSince),
     drain: (patience) => {
       closeUnused()
       // Those that come free later, and those that the system had accepted before the listening ended.

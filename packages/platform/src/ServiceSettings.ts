@@ -1,4 +1,4 @@
-import { Redacted, Schema, SchemaTransformation } from "effect"
+import { Duration, Redacted, Schema, SchemaTransformation } from "effect"
 import { type Form, optional, required, unless, withDefault } from "./Settings.ts"
 
 /** The forms in which the variables of all services are written. */
@@ -30,6 +30,14 @@ export const httpUrl: Form<string> = {
     )
   ),
   expects: "an http:// or https:// address"
+}
+
+/** A length of time in words, such as `5 minutes`. */
+const lengthOfTime: Form<Duration.Duration> = {
+  schema: Schema.DurationFromString.check(
+    Schema.makeFilter((duration) => Duration.isFinite(duration) && Duration.toMillis(duration) >= 1000)
+  ),
+  expects: "a length of time such as 5 minutes, of a second or more"
 }
 
 /** One of these words, in any case. */
@@ -67,6 +75,11 @@ export const serverSettings = (portVariable: string, defaultPort: number) => ({
   previousAdminKey: optional("ADMIN_KEY_PREVIOUS", "a second key, accepted during a rotation", longSecret),
   flyAppName: optional("FLY_APP_NAME", "set by Fly.io: there the proxy tells the address of a client", text)
 })
+
+/** Of services that others wake when they need them. */
+export const sleepSettings = {
+  idleShutdown: optional("IDLE_SHUTDOWN", "the process ends after so long without a request or a job", lengthOfTime)
+}
 
 /** Where snapshots are kept: in a folder when `SNAPSHOT_DIR` is set, else in Supabase Storage. */
 export const storeSettings = {

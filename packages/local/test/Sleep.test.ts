@@ -1,0 +1,147 @@
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import { assert, layer } from "@effect/vitest"
+import { OrchestratorClient } from "@medipim/http-api/Clients"
+import * as Postgres from "@medipim/platform/Postgres"
+import { Context, Deferred, Effect, Fiber, Layer, Redacted, Schedule } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { freePorts } from "../src/Ports.ts"
+import { type Program, start } from "../src/Program.ts"
+import { programsOf } from "../src/Stack.ts"
+import { TestDatabase } from "../src/TestDatabase.ts"
+import { machine } from "./Machine.ts"
+import { adminKey, ended } from "./TestStack.ts"
+
+/** `IDLE_SHUTDOWN`; the jobs of the second test take longer. */
+const idle = 1000
+const products = 600
+/** The download takes six times as long. */
+const drip = { at: 0, delayMs: (6 * idle) / products }
+
+const temporary = Effect.acquireRelease(
+  Effect.sync(() => {
+    const dir = mkdtempSync(join(tmpdir(), "medipim-sleep-"))
+    mkdirSync(join(dir, "logs"))
+    return dir
+  }),
+  (dir) => Effect.sync(() => rmSync(dir, { recursive: true, force: true }))
+)
+
+const make = Effect.gen(function* () {
+  const { url } = yield* TestDatabase
+  const dir = yield* temporary
+  const logDir = join(dir, "logs")
+  const on = yield* freePorts
+  const programs = programsOf({
+    form: "src",
+    on,
+    products,
+    databaseUrl: Redacted.value(url),
+    adminKey,
+    store: { SNAPSHOT_DIR: join(dir, "snapshots") },
+    logDir
+  })
+  const program = (name: string, env: Record<string, string> = {}): Program => {
+    const found = programs.find((one) => one.name === name)
+    if (found === undefined) throw new Error(`there is no ${name}`)
+    return { ...found, env: { ...found.env, ...env } }
+  }
+  const sleeps = { IDLE_SHUTDOWN: `${idle} millis` }
+  const fetcher = yield* machine(program("fetcher", sleeps), logDir)
+  const maintainer = yield* machine(program("maintainer", sleeps), logDir)
+  const wakes = { FETCHER_WAKE_URL: fetcher.url, MAINTAINER_WAKE_URL: maintainer.url }
+  yield* start(program("simulator"), logDir)
+  yield* start(program("orchestrator", wakes), logDir)
+  const faults = (fault: unknown) =>
+    Effect.promise(() =>
+      fetch(`http://localhost:${on.simulator.port}/control/faults`, { method: "POST", body: JSON.stringify(fault) })
+    )
+  const baseUrl = `http://localhost:${on.orchestrator.port}`
+  /** Asked in a way that keeps nobody awake. */
+  const listens = (name: "fetcher" | "maintainer") =>
+    Effect.promise(() =>
+      fetch(`http://localhost:${on[name].port}/healthz`).then(
+        ({ ok }) => ok,
+        () => false
+      )
+    )
+  return { fetcher, maintainer, faults, listens, baseUrl, url }
+})
+
+class Fly extends Context.Service<Fly, Effect.Success<typeof make>>()("local/test/Fly") {
+  static readonly layer = Layer.unwrap(
+    Effect.map(make, (fly) =>
+      Layer.mergeAll(
+        Layer.succeed(Fly, fly),
+        OrchestratorClient.layer({ baseUrl: fly.baseUrl, adminKey: Redacted.make(adminKey) }),
+        Postgres.layer({ databaseUrl: fly.url, databaseConnections: 2 }, "test")
+      )
+    )
+  ).pipe(Layer.provide([TestDatabase.layer, NodeHttpClient.layerUndici]))
+}
+
+const sync = Effect.gen(function* () {
+  const client = yield* OrchestratorClient
+  return yield* client.sync({ payload: { forceRefresh: true } })
+})
+
+/** Waits until the run has come to this phase, and something of it has happened. */
+const phase = Effect.fnUntraced(function* (id: string, wanted: "fetching" | "staging") {
+  const client = yield* OrchestratorClient
+  yield* client.run({ params: { id } }).pipe(
+    Effect.repeat({
+      until: (run) => run.phase === wanted && run.progress.recordsFetched > 0,
+      schedule: Schedule.spaced("50 millis")
+    })
+  )
+})
+
+layer(Fly.layer, { excludeTestServices: true, timeout: "60 seconds" })("Services that sleep", (it) => {
+  it.effect("end with 0 when they have nothing to do, and are woken by the sync that needs them", () =>
+    Effect.gen(function* () {
+      const { fetcher, maintainer } = yield* Fly
+      yield* Effect.all([fetcher.wake, maintainer.wake], { concurrency: 2 })
+      yield* Effect.all([fetcher.asleep, maintainer.asleep])
+      assert.deepStrictEqual(
+        [...fetcher.ends(), ...maintainer.ends()],
+        ["The fetcher-0 ended with code 0. Its log ends:", "The maintainer-0 ended with code 0. Its log ends:"]
+      )
+      const { runId } = yield* sync
+      const run = yield* ended(runId)
+      assert.deepInclude(run, { status: "succeeded", failure: null })
+      assert.strictEqual(run.progress.inserted, products)
+      assert.deepStrictEqual([fetcher.starts(), maintainer.starts()], [2, 2])
+    })
+  )
+
+  it.effect("never end in the middle of a job, however long it is and however little it says", () =>
+    Effect.gen(function* () {
+      const { fetcher, maintainer, faults, listens } = yield* Fly
+      const sql = yield* SqlClient
+      yield* Effect.all([fetcher.asleep, maintainer.asleep])
+      const before = [fetcher.starts(), maintainer.starts()] as const
+      yield* faults({ fault: "slow-drip", ...drip })
+      yield* sql`DELETE FROM public.products`
+      const letGo = yield* Deferred.make<void>()
+      const lock = sql`LOCK TABLE medipim.stage_products IN SHARE MODE`
+      const holding = yield* sql.withTransaction(Effect.andThen(lock, Deferred.await(letGo))).pipe(Effect.forkChild)
+      const { runId } = yield* sync
+      // Who is about to end listens no more, though the job that it has might still come to its end.
+      yield* phase(runId, "fetching")
+      yield* Effect.sleep(2 * idle)
+      assert.isTrue(yield* listens("fetcher"))
+      yield* phase(runId, "staging")
+      yield* Effect.sleep(2 * idle)
+      assert.isTrue(yield* listens("maintainer"))
+      yield* Deferred.succeed(letGo, undefined)
+      const run = yield* ended(runId)
+      yield* Fiber.join(holding)
+      assert.deepInclude(run, { status: "succeeded", failure: null })
+      assert.deepStrictEqual([fetcher.starts(), maintainer.starts()], [before[0] + 1, before[1] + 1])
+      yield* Effect.all([fetcher.asleep, maintainer.asleep])
+      for (const end of [...fetcher.ends(), ...maintainer.ends()]) assert.match(end, /ended with code 0\./)
+    })
+  )
+})

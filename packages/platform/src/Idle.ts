@@ -1,0 +1,32 @@
+import { Duration, Effect, Layer, Schedule } from "effect"
+
+/** How often it looks while it waits. */
+const looks = 10
+const terminate = Effect.sync(() => process.kill(process.pid, "SIGTERM"))
+
+/**
+ * Ends the process when nobody has asked it for anything for so long, the way that SIGTERM ends it: with code 0. `quiet` tells
+ * for how many milliseconds no request was under way. A job lives in its request (docs/decisions/0003), so a process at
+ * work is never idle; one that came in the very moment of the end is still done to its end, however long it takes.
+ */
+export const layer = (patience: Duration.Duration, quiet: () => number, end: Effect.Effect<unknown> = terminate) => {
+  const limit = Duration.toMillis(patience)
+  return Layer.effectDiscard(
+    Effect.gen(function* () {
+      let isEnding = false
+      const look = Effect.suspend(() => {
+        if (quiet() < limit) return Effect.void
+        isEnding = true
+        const reason = `Nothing to do for ${Duration.format(patience)} (IDLE_SHUTDOWN): ending`
+        return Effect.logInfo(reason).pipe(Effect.andThen(end), Effect.andThen(Effect.never))
+      })
+      // What is built before it, the server for one, ends after it.
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(quiet).pipe(
+          Effect.repeat({ until: (millis) => !isEnding || millis > 0, schedule: Schedule.spaced("100 millis") })
+        )
+      )
+      yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(Duration.millis(limit / looks)), look)))
+    })
+  )
+}
