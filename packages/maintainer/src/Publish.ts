@@ -1,4 +1,5 @@
 import { rangeOf } from "@medipim/domain/ChunkPlan"
+import type { RunId } from "@medipim/domain/Ids"
 import {
   incompleteness,
   nothingToPublish,
@@ -110,11 +111,24 @@ export class Publish extends Context.Service<
         })
       })
 
+      /** A commit that was on its way when the run was cancelled has won: then the run is published, and not refused. */
+      const unlessPublished = (runId: RunId) => (refused: PublishRefused) =>
+        sql.withTransaction(catalogue.claim(runId)).pipe(
+          Effect.retry(passingFaults),
+          Effect.flatMap(({ published }) =>
+            published === undefined ? Effect.fail(refused) : Effect.succeed(published)
+          )
+        )
+
       const run = Effect.fn("Publish.run")(function* (request: PublishRequest) {
         const manifest = yield* reader.manifest(request.snapshotId)
         return yield* sql
           .withTransaction(decideAndWrite(request, manifest))
-          .pipe(Effect.retry(passingFaults), Effect.raceFirst(stopped(request, manifest)))
+          .pipe(
+            Effect.retry(passingFaults),
+            Effect.raceFirst(stopped(request, manifest)),
+            Effect.catchTag("PublishRefused", unlessPublished(request.runId))
+          )
       })
 
       return Publish.of({ run })

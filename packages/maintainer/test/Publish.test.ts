@@ -279,6 +279,21 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Publish",
     })
   )
 
+  it.effect("answers as before when it is asked again, also when the run was to be cancelled after its publish", () =>
+    Effect.gen(function* () {
+      yield* empty
+      const sql = yield* SqlClient
+      const publish = yield* Publish
+      const runId = yield* beginRun()
+      const snapshotId = yield* snapshotOf(products(10))
+      yield* stageAll(runId, snapshotId)
+      const first = yield* publish.run({ runId, snapshotId })
+      assert.deepStrictEqual(yield* publish.run({ runId, snapshotId }), first)
+      yield* sql`INSERT INTO medipim.sync_cancellations (run_id) VALUES (${runId})`
+      for (let turn = 0; turn < 20; turn++) assert.deepStrictEqual(yield* publish.run({ runId, snapshotId }), first)
+    })
+  )
+
   it.effect("takes the newest line of a product that comes twice, and then removes nothing", () =>
     Effect.gen(function* () {
       yield* empty

@@ -34,7 +34,7 @@ export class RunRecords extends Context.Service<
     /** Newest first. */
     readonly list: (limit: number) => Effect.Effect<ReadonlyArray<Run>, SqlError>
     readonly running: Effect.Effect<Option.Option<Run>, SqlError>
-    /** True until the run has ended or somebody asked to cancel it. */
+    /** True until the run has ended or somebody asked to cancel it; one that has published can no longer be cancelled. */
     readonly goesOn: (id: RunId) => Effect.Effect<boolean, SqlError>
     /** Asks whoever works on the run to stop, also in the middle of its publish. */
     readonly requestCancel: (id: RunId) => Effect.Effect<void, SqlError>
@@ -103,7 +103,7 @@ export class RunRecords extends Context.Service<
 
       const goesOn = Effect.fn("RunRecords.goesOn")(function* (id: RunId) {
         const rows = yield* sql`SELECT FROM medipim.sync_runs WHERE id = ${id} AND status = 'running'
-          AND NOT EXISTS (SELECT FROM medipim.sync_cancellations WHERE run_id = ${id})`
+          AND (published_at IS NOT NULL OR NOT EXISTS (SELECT FROM medipim.sync_cancellations WHERE run_id = ${id}))`
         return rows.length > 0
       }, repeat)
 

@@ -29,7 +29,7 @@ export interface Case {
   /** Made ready before the sync starts; `sprung` when the sync has come to the place. */
   readonly begin: (dice: Dice) => Effect.Effect<Armed, Mishap, Needs>
   /** What happens there. */
-  readonly strike?: (runId: string, armed: Armed) => Effect.Effect<void, Mishap, Needs>
+  readonly strike?: (runId: string, armed: Armed) => Effect.Effect<unknown, Mishap, Needs>
   /** All that a person does afterwards: start the process again. */
   readonly mend?: Effect.Effect<void, Mishap, Needs>
   readonly outcome: "succeeded" | "failed" | "cancelled" | "succeeded or failed"

@@ -12,6 +12,8 @@ export const reachWithin = "40 seconds"
 export const strikeWithin = "45 seconds"
 /** A run that has not ended this long after the fault hangs. */
 export const endWithin = "120 seconds"
+/** Nothing works on a run any more this long after its end. */
+export const settleWithin = "30 seconds"
 /** A cancelled run has ended after so many milliseconds. */
 export const cancelWithin = 2000
 /** A process that is told to stop has ended after so many milliseconds: `kill_timeout` of fly/*.toml. */

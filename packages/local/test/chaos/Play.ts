@@ -1,7 +1,7 @@
 import { Effect, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { type Case, diceOf, post } from "./Case.ts"
-import { chunkSize, endWithin, reachWithin, strikeWithin } from "./Figures.ts"
+import { chunkSize, endWithin, reachWithin, settleWithin, strikeWithin } from "./Figures.ts"
 import { House } from "./House.ts"
 import { differing, published, stored, type Table } from "./Table.ts"
 
@@ -32,6 +32,16 @@ export const endOf = Effect.fnUntraced(function* (runId: string) {
   return run ?? (yield* Effect.fail("the run is not there"))
 })
 
+/** Waits until nothing works on the run any more: its record may say sooner that it is over. */
+const settled = Effect.gen(function* () {
+  const sql = yield* SqlClient
+  const open = sql<{ readonly n: number }>`SELECT count(*)::int AS n FROM medipim.cluster_messages WHERE NOT processed`
+  yield* open.pipe(
+    Effect.repeat({ until: ([row]) => row?.n === 0, schedule: Schedule.spaced("50 millis") }),
+    Effect.timeoutOrElse({ duration: settleWithin, orElse: () => Effect.fail("the workflow of the run did not end") })
+  )
+})
+
 /** What the end of a run has to be, seen from outside: each product as it was before, or as in one of `after`. */
 export const inspect = Effect.fnUntraced(function* (
   runId: string,
@@ -41,6 +51,7 @@ export const inspect = Effect.fnUntraced(function* (
 ) {
   const sql = yield* SqlClient
   const { heard } = yield* House
+  yield* settled
   const table = yield* stored
   const found: Array<string> = []
   const wrong = differing(table, ...(run.status === "succeeded" ? after : [before]))

@@ -29,6 +29,15 @@ const cancelled = (name: string, begin: Case["begin"]): Case => ({
   outcome: "cancelled"
 })
 
+/** What is published stays published, and its run has succeeded. */
+const cancelledTooLate: Case = {
+  name: "cancel: after the commit, before its answer",
+  kind: "cancel",
+  begin: trapped("maintainer", { where: /^POST \/publish$/, at: "answer" }),
+  strike: (runId) => post(`/runs/${runId}/cancel`),
+  outcome: "succeeded"
+}
+
 /** SIGTERM, as every deploy sends it: the process ends by itself and the run goes on after the next start. */
 const stopped = (victim: ServiceName, name: string, begin: Case["begin"]): Case => ({
   name: `SIGTERM: ${victim} ${name}`,
@@ -67,6 +76,7 @@ export const stops: ReadonlyArray<Case> = [
   cancelled("in mid publish, its caller gone", publishesForNobody),
   // The publish comes when the run is over and its caller gone: only the maintainer can refuse it.
   cancelled("overtakes its publish", trapped("maintainer", latePublish)),
+  cancelledTooLate,
   stopped("fetcher", "while fetching", streams),
   // They take the whole 20 s that running requests have.
   { ...stopped("maintainer", "while staging", staging), thorough: true },
