@@ -69,9 +69,11 @@ const crowded: NonNullable<Case["strike"]> = Effect.fnUntraced(function* () {
   yield* terminate(crowdName)
 })
 
+const killed: NonNullable<Case["strike"]> = () => terminate("medipim-%")
+
 export const databaseFaults: ReadonlyArray<Case> = [
-  databaseFault("connections killed while staging", "medipim.stage_products", () => terminate("medipim-%")),
-  databaseFault("connections killed while publishing", "public.products", () => terminate("medipim-%")),
+  { ...databaseFault("connections killed while staging", "medipim.stage_products", killed), thorough: true },
+  databaseFault("connections killed while publishing", "public.products", killed),
   databaseFault("statement timeout while staging", "medipim.stage_products", timeOut),
   { ...databaseFault("statement timeout while publishing", "public.products", timeOut), thorough: true },
   databaseFault("no connection free while staging", "medipim.stage_products", crowded),

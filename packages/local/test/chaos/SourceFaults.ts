@@ -64,12 +64,11 @@ export const sourceFaults: ReadonlyArray<Case> = [
   cutFiveTimes,
   changedMeanwhile,
   { ...fromSource("change-mid-stream", "succeeded"), changing: true },
-  ...["cut-mid-line", "cut-between-lines", "reset", "stall", "error-line", "gap", "duplicate-line"].map((fault) =>
+  ...["cut-mid-line", "cut-between-lines", "stall", "error-line", "gap", "duplicate-line"].map((fault) =>
     fromSource(fault, "succeeded")
   ),
-  ...["wrong-total", "total-changes", "html", "oversized-line", "server-error", "maintenance"].map((fault) =>
-    fromSource(fault, "succeeded")
-  ),
+  ...["total-changes", "html", "oversized-line", "server-error"].map((fault) => fromSource(fault, "succeeded")),
+  ...["reset", "wrong-total", "maintenance"].map((fault) => ({ ...fromSource(fault, "succeeded"), thorough: true })),
   fromSource("rate-limited", "succeeded"),
   fromSource("rate-limited", "succeeded", { retryAfter: 1 }),
   fromSource("slow-drip", "succeeded", { at: 1400, delayMs: 2 }),

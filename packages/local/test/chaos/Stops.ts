@@ -82,7 +82,7 @@ export const stops: ReadonlyArray<Case> = [
   { ...stopped("maintainer", "while staging", staging), thorough: true },
   { ...stopped("maintainer", "while publishing", publishing), thorough: true },
   stopped("orchestrator", "while fetching", streams),
-  stopped("orchestrator", "while staging", staging),
+  { ...stopped("orchestrator", "while staging", staging), thorough: true },
   stopped("orchestrator", "while publishing", publishing),
   stopped("orchestrator", "while notifying", trapped("listener", { where: /^POST/, at: "request" }))
 ]
