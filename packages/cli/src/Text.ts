@@ -98,6 +98,6 @@ export const replayed = (result: ReplayResult, dryRun: boolean): string => {
     ...(result.runId === null ? [] : [`  kept as    run ${result.runId}`]),
     ...(result.superseded === 0
       ? []
-      : [`  left       ${n(result.superseded)} of other snapshots: the published one has taken their place`])
+      : [`  left       ${n(result.superseded)} of other snapshots than the published one`])
   ].join("\n")
 }

@@ -75,8 +75,8 @@ export interface Pending {
 
 /**
  * The occurrence to act on now, when all until `handledUntil` were acted on or are not wanted. Of several that were missed it
- * is the newest: one sync makes up for all. It is in time until the local day of the next one begins, so that a nightly
- * sync never starts twice on a day, and for `madeUpForMillis`.
+ * is the newest: one sync makes up for all. It is in time until the local day of the next one begins, so that a
+ * sync of the early morning never starts twice on a day, and for `madeUpForMillis`.
  */
 export const pendingAt = (schedule: Schedule, handledUntil: number, now: number): Pending | undefined => {
   const at = lastUntil(schedule, now)

@@ -21,9 +21,9 @@ export class Busy extends Schema.TaggedError<Busy>()(
   { httpApiStatus: 409 }
 ) {}
 
-/** The store or the database does not answer; the same call may succeed later. */
+/** The store or the database failed; unless `retryable` is false, the same call may succeed later. */
 export class Unavailable extends Schema.TaggedError<Unavailable>()(
   "Unavailable",
-  { message: Schema.String },
+  { message: Schema.String, retryable: Schema.optionalKey(Schema.Boolean) },
   { httpApiStatus: 503 }
 ) {}

@@ -108,7 +108,7 @@ export const ReplayResult = Schema.Struct({
   examined: Count,
   replayed: Count,
   stillRejected: Count,
-  /** Lines of other snapshots: the published one has taken their place, and they are left as they are. */
+  /** Lines of other snapshots than the published one: they are left as they are. */
   superseded: Count,
   /** Changes of products, counted as a publish counts them. */
   counts: PublishCounts

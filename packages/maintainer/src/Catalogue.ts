@@ -24,6 +24,11 @@ const growthWorthAnalysing = 1000
 export class Catalogue extends Context.Service<
   Catalogue,
   {
+    /**
+     * Lifts the limit on the time of a statement, two minutes on Supabase, for this transaction: one statement writes the
+     * whole of a first load. Who waits for the publish has a limit of their own.
+     */
+    readonly takeTime: Effect.Effect<void, SqlError>
     /** Holds the row of the run until the end of the transaction: nothing else can end or publish it meanwhile. */
     readonly claim: (
       runId: RunId
@@ -48,6 +53,8 @@ export class Catalogue extends Context.Service<
       const columns = columnNames.join(", ")
       const published = Schema.decodeUnknownEffect(StoredResult)
       const stored = Schema.encodeEffect(StoredResult)
+
+      const takeTime = Effect.asVoid(sql`SET LOCAL statement_timeout = 0`)
 
       const isCancelled = Effect.fn("Catalogue.isCancelled")(function* (runId: RunId) {
         return (yield* sql`SELECT FROM medipim.sync_cancellations WHERE run_id = ${runId}`).length > 0
@@ -150,7 +157,7 @@ export class Catalogue extends Context.Service<
         yield* sql`TRUNCATE medipim.stage_products, medipim.stage_batches`
       })
 
-      return Catalogue.of({ claim, isCancelled, staged, missing, write, remove, close })
+      return Catalogue.of({ takeTime, claim, isCancelled, staged, missing, write, remove, close })
     })
   )
 }

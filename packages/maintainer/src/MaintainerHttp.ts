@@ -1,4 +1,4 @@
-import { SnapshotStore } from "@medipim/domain/SnapshotStore"
+import { SnapshotStore, type StoreError } from "@medipim/domain/SnapshotStore"
 import { type Busy, Unavailable } from "@medipim/http-api/Failure"
 import { MaintainerApi } from "@medipim/http-api/MaintainerApi"
 import { jobEvents } from "@medipim/platform/JobEvents"
@@ -12,6 +12,7 @@ import { Jobs } from "./Jobs.ts"
 import { Publish } from "./Publish.ts"
 import { Quarantine } from "./Quarantine.ts"
 import { Replay } from "./Replay.ts"
+import type { SnapshotBroken } from "./SnapshotReader.ts"
 import { Stage, type StageError } from "./Stage.ts"
 
 const systemLayer = HttpApiBuilder.group(
@@ -42,8 +43,11 @@ const retryable = (error: StageError | Busy): boolean => {
   }
 }
 
-const unavailable = (error: SqlError | { readonly _tag: string; readonly message: string }) =>
-  new Unavailable({ message: error._tag === "SqlError" ? sqlMessage(error as SqlError) : error.message })
+const unavailable = (error: SqlError | StoreError | SnapshotBroken) =>
+  new Unavailable({
+    message: error._tag === "SqlError" ? sqlMessage(error) : error.message,
+    retryable: retryable(error)
+  })
 
 const maintainerLayer = HttpApiBuilder.group(
   MaintainerApi,

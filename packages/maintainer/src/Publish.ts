@@ -63,6 +63,7 @@ export class Publish extends Context.Service<
         const { runId, offset, limit, force, dryRun } = request
         const range = rangeOf(manifest.records, offset ?? 0, limit)
         const records = range.limit
+        yield* catalogue.takeTime
         const { running, published } = yield* catalogue.claim(runId)
         if (published !== undefined) return published
 

@@ -25,6 +25,8 @@ interface Answer {
 type Row = Omit<typeof RejectedRecord.Type, "raw"> & { readonly raw: Uint8Array }
 
 const defaultSize = 50
+/** A batch of waiting lines ends once it holds so much; a line alone may be larger. */
+const batchBytes = 4 * 1024 * 1024
 /** A list shows this much of a line; the table keeps all of it. */
 const shownBytes = 65_536
 
@@ -85,9 +87,15 @@ export class Quarantine extends Context.Service<
         limit: number
       ) {
         const rows = yield* sql<Omit<StoredLine, "bytes"> & { readonly raw: Uint8Array }>`
-          SELECT DISTINCT ON (record) record, part, line_index AS "lineIndex", raw FROM medipim.rejected_records
-          WHERE snapshot_id = ${snapshotId} AND record > ${behind} AND replayed_by IS NULL AND ${within(chosen)}
-          ORDER BY record LIMIT ${limit}`
+          WITH lines AS (
+            SELECT DISTINCT ON (record) * FROM medipim.rejected_records
+            WHERE snapshot_id = ${snapshotId} AND record > ${behind} AND replayed_by IS NULL AND ${within(chosen)}
+            ORDER BY record LIMIT ${limit}
+          ), measured AS (
+            SELECT *, sum(length(raw)) OVER (ORDER BY record) - length(raw) AS bytes_before FROM lines
+          )
+          SELECT record, part, line_index AS "lineIndex", raw FROM measured
+          WHERE bytes_before < ${batchBytes}::int ORDER BY record`
         return rows.map(({ raw, ...place }) => ({ ...place, bytes: Buffer.from(raw) }))
       })
 

@@ -3,6 +3,7 @@ import type { PublishCounts } from "@medipim/domain/PublishRules"
 import { noProgress } from "@medipim/domain/Run"
 import { Busy } from "@medipim/http-api/Failure"
 import type { ReplayRequest, ReplayResult } from "@medipim/http-api/MaintainerApi"
+import { passingFaults } from "@medipim/platform/Postgres"
 import { Clock, Context, Data, Effect, Layer, Random } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
@@ -117,6 +118,7 @@ export class Replay extends Context.Service<
       })
 
       const work = Effect.fnUntraced(function* (runId: RunId, request: ReplayRequest) {
+        yield* catalogue.takeTime
         yield* begin(runId, request)
         const [snapshot] = yield* current
         const superseded = yield* quarantine.superseded(snapshot?.id ?? null, request)
@@ -138,9 +140,10 @@ export class Replay extends Context.Service<
 
       const run = Effect.fn("Replay.run")(function* (request: ReplayRequest) {
         const id = timedIdOf(yield* Clock.currentTimeMillis, yield* Random.nextIntBetween(0, 0xffffffff))
-        return yield* sql
-          .withTransaction(work(id as RunId, request))
-          .pipe(Effect.catchTag("TakenBack", ({ result }) => Effect.succeed(result)))
+        return yield* sql.withTransaction(work(id as RunId, request)).pipe(
+          Effect.retry(passingFaults),
+          Effect.catchTag("TakenBack", ({ result }) => Effect.succeed(result))
+        )
       })
 
       return Replay.of({ run })

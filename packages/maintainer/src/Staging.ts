@@ -3,7 +3,7 @@ import type { Chunk } from "@medipim/domain/ChunkPlan"
 import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import type { ChunkCounts } from "@medipim/http-api/MaintainerApi"
 import { passingFaults } from "@medipim/platform/Postgres"
-import { Context, Effect, Layer, Result } from "effect"
+import { Context, Effect, Layer, Option, Result } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Decision, Known } from "./Decision.ts"
@@ -45,7 +45,11 @@ export class Staging extends Context.Service<
     Staging,
     Effect.gen(function* () {
       const sql = yield* SqlClient
-      const repeat = <A>(effect: Effect.Effect<A, SqlError>) => Effect.retry(effect, passingFaults)
+      /** Inside a transaction nothing can be repeated but all of it. */
+      const repeat = <A>(effect: Effect.Effect<A, SqlError>) =>
+        Effect.flatMap(Effect.serviceOption(sql.transactionService), (transaction) =>
+          Option.isSome(transaction) ? effect : Effect.retry(effect, passingFaults)
+        )
 
       const names = columnNames.join(", ")
       const casts = columnNames.map((name) => `u.${name}::${productColumns[name]}`).join(", ")

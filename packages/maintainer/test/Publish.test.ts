@@ -294,6 +294,32 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Publish",
     })
   )
 
+  it.effect("is not stopped by the limit that the database sets to a statement", () =>
+    Effect.gen(function* () {
+      yield* empty
+      const sql = yield* SqlClient
+      const runId = yield* beginRun()
+      const snapshotId = yield* snapshotOf(products(10))
+      yield* stageAll(runId, snapshotId)
+      yield* sql.unsafe(`CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN PERFORM nextval('public.tries'), pg_sleep(0.5); RETURN NEW; END $$`)
+      yield* sql`CREATE SEQUENCE public.tries`
+      yield* sql`CREATE TRIGGER slow BEFORE INSERT ON public.products FOR EACH STATEMENT EXECUTE FUNCTION public.slow()`
+      // New connections have the limit; those of before are ended.
+      yield* sql`ALTER ROLE CURRENT_USER SET statement_timeout = '200ms'`
+      const end = sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name = 'medipim-maintainer-test' AND pid <> pg_backend_pid()`
+      yield* end
+      yield* Effect.ignore(sql`SELECT pg_terminate_backend(pg_backend_pid())`)
+      const { published } = yield* (yield* Publish).run({ runId, snapshotId })
+      yield* sql`ALTER ROLE CURRENT_USER RESET statement_timeout`
+      yield* sql`DROP TRIGGER slow ON public.products`
+      assert.isTrue(published)
+      const [tries] = yield* sql<{ readonly n: number }>`SELECT last_value::int AS n FROM public.tries`
+      assert.strictEqual(tries?.n, 1)
+    })
+  )
+
   it.effect("takes the newest line of a product that comes twice, and then removes nothing", () =>
     Effect.gen(function* () {
       yield* empty

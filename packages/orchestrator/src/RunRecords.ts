@@ -36,6 +36,8 @@ export class RunRecords extends Context.Service<
     readonly running: Effect.Effect<Option.Option<Run>, SqlError>
     /** True until the run has ended or somebody asked to cancel it; one that has published can no longer be cancelled. */
     readonly goesOn: (id: RunId) => Effect.Effect<boolean, SqlError>
+    /** Whether the run has published; waits for a publish that is just being committed or taken back. */
+    readonly hasPublished: (id: RunId) => Effect.Effect<boolean, SqlError>
     /** Asks whoever works on the run to stop, also in the middle of its publish. */
     readonly requestCancel: (id: RunId) => Effect.Effect<void, SqlError>
     /** When a whole snapshot was last published, and when the newest of those was begun, as ISO text. */
@@ -107,6 +109,11 @@ export class RunRecords extends Context.Service<
         return rows.length > 0
       }, repeat)
 
+      const hasPublished = Effect.fn("RunRecords.hasPublished")(function* (id: RunId) {
+        const rows = yield* sql`SELECT published_at FROM medipim.sync_runs WHERE id = ${id} FOR SHARE`
+        return rows.some(({ published_at }) => published_at !== null)
+      }, repeat)
+
       const requestCancel = Effect.fn("RunRecords.requestCancel")(function* (id: RunId) {
         yield* sql`INSERT INTO medipim.sync_cancellations (run_id) VALUES (${id}) ON CONFLICT DO NOTHING`
       }, repeat)
@@ -167,6 +174,7 @@ export class RunRecords extends Context.Service<
         list,
         running,
         goesOn,
+        hasPublished,
         requestCancel,
         lastPublished,
         isNotified,

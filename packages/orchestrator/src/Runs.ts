@@ -47,6 +47,8 @@ export class Runs extends Context.Service<
           options,
           chunkSize: options.chunkSize ?? defaultChunkSize
         })
+        /** The run that this process is known to work on. */
+        let mine: string | undefined
         const records = yield* RunRecords
         const draining = yield* Draining
         const engine = yield* WorkflowEngine.WorkflowEngine
@@ -103,7 +105,6 @@ export class Runs extends Context.Service<
             Stream.haltWhen(draining.begun)
           )
 
-        let mine: string | undefined
         const recover = Effect.gen(function* () {
           const left = yield* records.running
           if (Option.isNone(left)) return

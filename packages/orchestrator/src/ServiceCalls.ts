@@ -25,6 +25,7 @@ const persistence = {
 interface CallError {
   readonly _tag: string
   readonly message: string
+  readonly retryable?: boolean
 }
 
 /** The same call can succeed later: nothing answered, or the service is busy with an earlier call of ours. */
@@ -36,7 +37,7 @@ const callFailed =
     new SyncFailed({
       code: error._tag,
       message: error._tag === "HttpClientError" ? `The ${service} cannot be reached: ${error.message}` : error.message,
-      retryable: passing.has(error._tag),
+      retryable: passing.has(error._tag) && error.retryable !== false,
       ...(error._tag === "PublishRefused" ? { reason: (error as PublishRefused).reason } : {})
     })
 

@@ -29,6 +29,9 @@ export interface Work {
 
 const again = (round: Work["round"]): string => (round === 1 ? "" : "/again")
 
+/** Of a run that somebody has stopped. */
+export const cancelledCode = "Cancelled"
+
 const failed = (code: string, message: string) => Effect.fail(new SyncFailed({ code, message, retryable: false }))
 
 /** The steps of a run. Each is done once, and its result kept: a run that is taken up again skips it. */
@@ -57,7 +60,7 @@ export class Steps extends Context.Service<
 
         // While the database does not answer, the work that needs it will notice.
         const goesOn = (runId: RunId) => Effect.orElseSucceed(records.goesOn(runId), () => true)
-        const cancelled = failed("Cancelled", "The run was cancelled.")
+        const cancelled = failed(cancelledCode, "The run was cancelled.")
 
         /** The record decides: when it says that the run is over, whatever goes on for it stops. */
         const stopped = (runId: RunId) =>
@@ -65,6 +68,15 @@ export class Steps extends Context.Service<
             Effect.repeat({ schedule: Schedule.spaced("1 second"), while: (running) => running }),
             Effect.andThen(cancelled)
           )
+
+        /** A publish whose commit was on its way has won against its cancellation: asked again, it tells its result. */
+        const unlessPublished =
+          <A, R>(runId: RunId, execute: Effect.Effect<A, SyncFailed, R>) =>
+          (error: SyncFailed) =>
+            records.hasPublished(runId).pipe(
+              Effect.orElseSucceed(() => false),
+              Effect.flatMap((published) => (published ? execute : Effect.fail(error)))
+            )
 
         /** A service may notice first, and refuse to work for a run that is over. */
         const orCancelled = (runId: RunId) => (error: SyncFailed) =>
@@ -83,6 +95,7 @@ export class Steps extends Context.Service<
             execute: execute.pipe(
               Effect.catch(orCancelled(runId)),
               Effect.raceFirst(stopped(runId)),
+              Effect.catchIf(({ code }) => code === cancelledCode, unlessPublished(runId, execute)),
               Effect.provideService(Wake, wake)
             )
           })

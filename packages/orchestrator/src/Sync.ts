@@ -6,7 +6,7 @@ import { Workflow } from "effect/workflow"
 import { type Journal, openJournal } from "./Journal.ts"
 import { type Ending, RunRecords } from "./RunRecords.ts"
 import { SyncFailed } from "./ServiceCalls.ts"
-import { Steps } from "./Steps.ts"
+import { cancelledCode, Steps } from "./Steps.ts"
 
 /** The durable form of a run: after a restart of the process it goes on with the first step that was not done. */
 export const Sync = Workflow.make("Sync", {
@@ -60,7 +60,7 @@ const endingOf = (cause: Cause.Cause<SyncFailed>): Ending => {
     code: "Defect",
     message: "An unexpected error; the log of the orchestrator has it."
   }))
-  return { status: code === "Cancelled" ? "cancelled" : "failed", failure: { code, message } }
+  return { status: code === cancelledCode ? "cancelled" : "failed", failure: { code, message } }
 }
 
 /** Tells and records how a run ends. Nobody is told of a run that somebody has stopped. */

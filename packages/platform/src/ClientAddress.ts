@@ -1,10 +1,7 @@
-import { BlockList, isIPv4, isIPv6, SocketAddress } from "node:net"
+import { isIPv4, isIPv6, SocketAddress } from "node:net"
+import { privateIPv4 } from "./PrivateAddresses.ts"
 
-/** The blocks of RFC 1918, section 3. */
-const privateIPv4 = new BlockList()
-privateIPv4.addSubnet("10.0.0.0", 8)
-privateIPv4.addSubnet("172.16.0.0", 12)
-privateIPv4.addSubnet("192.168.0.0", 16)
+const proxies = privateIPv4()
 
 /** A server on `::` sees an IPv4 caller as `::ffff:192.0.2.1`. */
 const plain = (address: string): string => address.replace(/^::ffff:(?=\d+\.)/i, "")
@@ -23,7 +20,7 @@ export const clientAddress = (request: {
 }): string => {
   const peer = plain(request.peer)
   const told = plain(request.flyClientIp ?? "")
-  const fromProxy = request.onFly && isIPv4(peer) && privateIPv4.check(peer)
+  const fromProxy = request.onFly && isIPv4(peer) && proxies.check(peer)
   return fromProxy && (isIPv4(told) || isIPv6(told)) ? told : peer
 }
 

@@ -1,13 +1,11 @@
-import { BlockList, isIP } from "node:net"
+import { isIP } from "node:net"
 import type { ConnectionOptions } from "node:tls"
 import { Option } from "effect"
+import { privateIPv4 } from "./PrivateAddresses.ts"
 
-/** Loopback, the blocks of RFC 1918, and unique local IPv6, which Fly's private network is part of. */
-const nearbyAddresses = new BlockList()
+/** Loopback, private IPv4, and unique local IPv6, which Fly's private network is part of. */
+const nearbyAddresses = privateIPv4()
 nearbyAddresses.addSubnet("127.0.0.0", 8)
-nearbyAddresses.addSubnet("10.0.0.0", 8)
-nearbyAddresses.addSubnet("172.16.0.0", 12)
-nearbyAddresses.addSubnet("192.168.0.0", 16)
 nearbyAddresses.addAddress("::1", "ipv6")
 nearbyAddresses.addSubnet("fc00::", 7, "ipv6")
 
@@ -34,7 +32,9 @@ export const databaseTls = (
   const { hostname, searchParams } = new URL(databaseUrl)
   const host = (searchParams.get("host") ?? hostname).replace(/^\[|\]$/g, "")
   const asked = searchParams.get("sslmode")
-  const mode = asked ?? (Option.isSome(authority) || !isNearby(host) ? "require" : undefined)
+  // These let whoever is in between talk the client out of encryption.
+  const isWeak = asked === null || asked === "prefer" || asked === "allow"
+  const mode = isWeak && (Option.isSome(authority) || !isNearby(host)) ? "require" : asked
   const ca = Option.match(authority, { onNone: () => ({}), onSome: (pem) => ({ ca: pem }) })
   switch (mode) {
     case "disable":

@@ -7,7 +7,8 @@ const terminate = Effect.sync(() => process.kill(process.pid, "SIGTERM"))
 /**
  * Ends the process when nobody has asked it for anything for so long, the way that SIGTERM ends it: with code 0. `quiet` tells
  * for how many milliseconds no request was under way. A job lives in its request (docs/decisions/0003), so a process at
- * work is never idle; one that came in the very moment of the end is still done to its end, however long it takes.
+ * work is never idle. One that came in the very moment of the end is waited for; one that comes still later, before the
+ * server has stopped listening, has the 20 s of every running request, and is asked for again.
  */
 export const layer = (patience: Duration.Duration, quiet: () => number, end: Effect.Effect<unknown> = terminate) => {
   const limit = Duration.toMillis(patience)

@@ -28,7 +28,10 @@ export const standard: Limits = {
 
 export interface Guarded {
   readonly server: Server
-  /** For how many milliseconds no request was under way; those for `/healthz`, which a machine is asked for ever, aside. */
+  /**
+   * For how many milliseconds no request was under way. Those for `/healthz`, which a machine is asked for ever, and those that
+   * were refused do not count.
+   */
   readonly quiet: () => number
   /**
    * To be called when the server stops listening. From then on a connection lives only as long as its request, and all
@@ -40,6 +43,8 @@ export interface Guarded {
 /** A server of Node that slow, silent or greedy clients cannot hold up. */
 export const make = (limits: Limits = standard): Guarded => {
   const server = createServer({
+    // A client that offers another protocol is answered in this one, and counted like the others.
+    ...{ shouldUpgradeCallback: () => false },
     headersTimeout: limits.head,
     requestTimeout: limits.request,
     connectionsCheckingInterval: limits.check,
@@ -66,7 +71,8 @@ export const make = (limits: Limits = standard): Guarded => {
     response.once("close", () => {
       count(socket, -1)
       wanted -= one
-      if (one === 1) quietSince = performance.now()
+      // What is refused is no work: noise from the internet keeps nobody awake.
+      if (one === 1 && response.statusCode < 400) quietSince = performance.now()
     })
   }
   // Two names of one thing: the second is of clients that ask before they send a body.

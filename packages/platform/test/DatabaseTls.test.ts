@@ -43,7 +43,17 @@ describe("The way to the database", () => {
     assert.isFalse(at("db.example.com", "?sslmode=disable"))
     assert.deepStrictEqual(at("localhost", "?sslmode=require"), encrypted)
     assert.deepStrictEqual(at("db.example.com", "?sslmode=verify-full"), { rejectUnauthorized: true })
-    assert.isUndefined(at("localhost", "?sslmode=prefer"))
+    assert.isUndefined(databaseTls("postgres://u:p@localhost/x?sslmode=prefer", Option.none()))
+  })
+
+  it("is not talked out of encryption by a server that says it has none", () => {
+    for (const weak of ["?sslmode=prefer", "?sslmode=allow"]) {
+      assert.deepStrictEqual(at("db.example.com", weak), encrypted)
+      assert.deepStrictEqual(databaseTls(`postgres://u@localhost/x${weak}`, Option.some(authority)), {
+        rejectUnauthorized: true,
+        ca: authority
+      })
+    }
   })
 
   it("asks the server to prove who it is when there is an authority to check it by", () => {

@@ -75,7 +75,6 @@ export const databaseFaults: ReadonlyArray<Case> = [
   { ...databaseFault("connections killed while staging", "medipim.stage_products", killed), thorough: true },
   databaseFault("connections killed while publishing", "public.products", killed),
   databaseFault("statement timeout while staging", "medipim.stage_products", timeOut),
-  { ...databaseFault("statement timeout while publishing", "public.products", timeOut), thorough: true },
   databaseFault("no connection free while staging", "medipim.stage_products", crowded),
   { ...databaseFault("no connection free while publishing", "public.products", crowded), thorough: true },
   databaseFault("crash while staging", "medipim.stage_products", crash),
