@@ -59,19 +59,21 @@ export const flyHouse = Effect.acquireRelease(
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
     const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 
+    /** What a shell needs to find this Fly instead of the real one. */
+    const surroundings: Variables = {
+      PATH: `${file("bin")}:${dirname(process.execPath)}:/usr/bin:/bin`,
+      FLY_STAND_IN: dir,
+      ENV_FILE: file(".env"),
+      APP_URL: `${address}/%s`,
+      HEALTH_TRIES: "2",
+      HEALTH_PAUSE: "0"
+    }
+
     const run = (script: string, args: ReadonlyArray<string> = [], env: Variables = {}): Promise<Result> =>
       new Promise((resolve) => {
         const child = spawn(join(root, "fly", script), args, {
           stdio: ["ignore", "pipe", "pipe"],
-          env: {
-            PATH: `${file("bin")}:${dirname(process.execPath)}:/usr/bin:/bin`,
-            FLY_STAND_IN: dir,
-            ENV_FILE: file(".env"),
-            APP_URL: `${address}/%s`,
-            HEALTH_TRIES: "2",
-            HEALTH_PAUSE: "0",
-            ...env
-          }
+          env: { ...surroundings, ...env }
         })
         let said = ""
         for (const output of [child.stdout, child.stderr]) {
@@ -91,6 +93,8 @@ export const flyHouse = Effect.acquireRelease(
         : []
     return {
       run,
+      dir,
+      surroundings,
       state: read,
       set,
       setEnv,

@@ -1,5 +1,6 @@
 // Stands in for `flyctl`: writes down how it was called, and answers from a state that the test sees and sets.
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs"
+import { misunderstood } from "./FlyctlCommands.ts"
 
 export interface App {
   readonly org: string
@@ -20,6 +21,7 @@ export interface FlyState {
 
 export interface Call {
   readonly command: string
+  readonly args: ReadonlyArray<string>
   readonly stdin: string
   /** The secrets of all machines after the call. */
   readonly machines: Record<string, Record<string, string>>
@@ -43,7 +45,7 @@ if (folder !== undefined) {
   const write = (): void => {
     writeFileSync(stateFile, JSON.stringify({ ...state, apps }))
     const machines = Object.fromEntries(Object.entries(apps).map(([name, { secrets }]) => [name, secrets]))
-    appendFileSync(`${folder}/calls.jsonl`, `${JSON.stringify({ command, stdin, machines })}\n`)
+    appendFileSync(`${folder}/calls.jsonl`, `${JSON.stringify({ command, args, stdin, machines })}\n`)
   }
   const change = (changed: (app: App) => Partial<App>): void => {
     const name = option("--app")
@@ -77,6 +79,9 @@ if (folder !== undefined) {
   else if (command.startsWith("deploy .")) {
     if (!existsSync(option("--config"))) fails("there is no such configuration file")
     change(({ staged, releases }) => ({ secrets: staged, releases: releases + 1 }))
-  } else fails(`unknown command ${command}`)
+  } else {
+    const problem = misunderstood(args, Object.keys(apps))
+    if (problem !== undefined) fails(problem)
+  }
   write()
 }
