@@ -21,8 +21,6 @@ interface Result {
 export class DocumentShell extends Context.Service<
   DocumentShell,
   {
-    /** The text with local addresses. */
-    readonly localized: (text: string) => Effect.Effect<string>
     /** Runs it as a script that stops at the first failure; what is asked for (the admin key) is typed. */
     readonly run: (text: string, env?: Readonly<Record<string, string>>) => Effect.Effect<Result>
     /** How flyctl was called by the last script. */
@@ -43,8 +41,8 @@ export class DocumentShell extends Context.Service<
       yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))
 
       const localized = Effect.fnUntraced(function* (text: string) {
-        const [run] = (yield* Effect.orDie(orchestrator.runs({ query: { limit: 1 } }))).runs
-        const [snapshot] = (yield* Effect.orDie(fetcher.snapshots())).snapshots
+        const [run] = (yield* orchestrator.runs({ query: { limit: 1 } })).runs
+        const [snapshot] = (yield* fetcher.snapshots()).snapshots
         const meanings = {
           "https://medipim-fetcher.fly.dev": addresses.FETCHER_URL,
           "https://medipim-maintainer.fly.dev": addresses.MAINTAINER_URL,
@@ -58,7 +56,7 @@ export class DocumentShell extends Context.Service<
           "--image IMAGE": "--image registry.fly.io/medipim-orchestrator:deployment-01"
         }
         return Object.entries(meanings).reduce((said, [name, value]) => said.replaceAll(name, value ?? name), text)
-      })
+      }, Effect.orDie)
 
       const run = (text: string, env: Readonly<Record<string, string>> = {}) =>
         Effect.flatMap(localized(text), (script) =>
@@ -82,7 +80,7 @@ export class DocumentShell extends Context.Service<
           )
         )
 
-      return DocumentShell.of({ localized, run, flyctlCalls: fly.calls })
+      return DocumentShell.of({ run, flyctlCalls: fly.calls })
     })
   )
 }
