@@ -56,10 +56,23 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
       })
     )
 
+  const createBucket = once("prepare", bucket, (storage) => storage.createBucket(bucket, { public: false })).pipe(
+    Effect.catchIf(
+      (error) => /already exists/i.test(error.detail),
+      () => Effect.void
+    )
+  )
+
   const ask = <A>(operation: Operation, key: string, act: (storage: StorageClient) => PromiseLike<Answer<A>>) =>
     Effect.suspend(() => {
       const invalid = invalidKey(operation, key)
-      return invalid === undefined ? once(operation, key, act).pipe(Effect.retry(persistence)) : Effect.fail(invalid)
+      if (invalid !== undefined) return Effect.fail(invalid)
+      const persistent = once(operation, key, act).pipe(Effect.retry(persistence))
+      return Effect.catchIf(
+        persistent,
+        (error) => error.fault === "bucket-missing",
+        () => Effect.andThen(createBucket, persistent)
+      )
     }).pipe(Effect.withSpan(`SupabaseStore.${operation}`, { attributes: { key } }))
 
   const page = (prefix: string, offset: number) =>
@@ -91,13 +104,6 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
       return found
     })
 
-  const createBucket = once("prepare", bucket, (storage) => storage.createBucket(bucket, { public: false })).pipe(
-    Effect.catchIf(
-      (error) => /already exists/i.test(error.detail),
-      () => Effect.void
-    )
-  )
-
   return SnapshotStore.of({
     put: (key, bytes, contentType) =>
       ask("put", key, (storage) =>
@@ -126,13 +132,7 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
         (some) => ask("remove", some[0] ?? "", (storage) => storage.from(bucket).remove([...some])),
         { discard: true }
       ),
-    check: ask("prepare", bucket, (storage) => storage.getBucket(bucket)).pipe(
-      Effect.asVoid,
-      Effect.catchIf(
-        (error) => error.fault === "bucket-missing",
-        () => Effect.asVoid(createBucket)
-      )
-    )
+    check: Effect.asVoid(ask("prepare", bucket, (storage) => storage.getBucket(bucket)))
   })
 }
 

@@ -16,7 +16,7 @@ export const endWithin = "120 seconds"
 export const settleWithin = "30 seconds"
 /** A cancelled run has ended after so many milliseconds. */
 export const cancelWithin = 2000
-/** A process that is told to stop has ended after so many milliseconds: `kill_timeout` of fly/*.toml. */
-export const stopWithin = 30_000
+/** A process that is told to stop has ended after so many milliseconds: `kill_timeout` of fly/*.toml, and some to spare. */
+export const stopWithin = 27_000
 /** Calls of `POST /sync` at once, over two orchestrators. */
 export const callers = 50
