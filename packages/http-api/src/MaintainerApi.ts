@@ -30,6 +30,15 @@ export const ChunkCounts = Schema.Struct({
   rejected: Count
 })
 export type ChunkCounts = typeof ChunkCounts.Type
+export const nothingYet: ChunkCounts = {
+  records: 0,
+  inserted: 0,
+  updated: 0,
+  restored: 0,
+  unchanged: 0,
+  stale: 0,
+  rejected: 0
+}
 
 const Chunk = { runId: RunId, offset: Count, counts: ChunkCounts } as const
 

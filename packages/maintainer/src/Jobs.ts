@@ -1,6 +1,6 @@
 import type { RunId } from "@medipim/domain/Ids"
 import { Busy } from "@medipim/http-api/Failure"
-import type { ChunkCounts, StageRequest } from "@medipim/http-api/MaintainerApi"
+import { type ChunkCounts, nothingYet, type StageRequest } from "@medipim/http-api/MaintainerApi"
 import { Context, Effect, Layer, Semaphore } from "effect"
 
 interface RunningChunk {
@@ -11,16 +11,6 @@ interface RunningChunk {
 
 /** Chunks staged at once, whoever asks; the others wait. Each holds one part in memory, 32 MB at most. */
 const chunksAtOnce = 3
-
-const nothingYet: ChunkCounts = {
-  records: 0,
-  inserted: 0,
-  updated: 0,
-  restored: 0,
-  unchanged: 0,
-  stale: 0,
-  rejected: 0
-}
 
 /** What this process is working on, for `GET /status` and to keep one chunk from being staged twice at once. */
 export class Jobs extends Context.Service<

@@ -1,7 +1,7 @@
 import type { Chunk } from "@medipim/domain/ChunkPlan"
 import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import type { StoreError } from "@medipim/domain/SnapshotStore"
-import type { ChunkCounts, StageRequest } from "@medipim/http-api/MaintainerApi"
+import { type ChunkCounts, nothingYet, type StageRequest } from "@medipim/http-api/MaintainerApi"
 import { Context, Effect, Layer, Schema, Stream } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { decide, decode, glance, isSame, type Known, type Peeked } from "./Decision.ts"
@@ -22,8 +22,6 @@ export interface Staged {
 }
 
 export type StageError = StoreError | SnapshotBroken | SqlError | RunNotRunning
-
-const none: ChunkCounts = { records: 0, inserted: 0, updated: 0, restored: 0, unchanged: 0, stale: 0, rejected: 0 }
 
 /** Batches on their way to the database at once, in one chunk. */
 const batchesAtOnce = 2
@@ -100,11 +98,11 @@ export class Stage extends Context.Service<
           const counts = yield* reader.lines(manifest, range).pipe(
             Stream.grouped(batchSize),
             Stream.mapEffect(stageBatch(runId, snapshotId), { concurrency: batchesAtOnce }),
-            Stream.scan(() => none, add),
+            Stream.scan(() => nothingYet, add),
             Stream.tap(onProgress),
             Stream.runLast
           )
-          const total = counts._tag === "Some" ? counts.value : none
+          const total = counts._tag === "Some" ? counts.value : nothingYet
           yield* staging.finish(runId, offset, total)
           const nextOffset = offset + range.limit
           return { counts: total, nextOffset, hasMore: nextOffset < manifest.records }

@@ -4,8 +4,9 @@ import { SnapshotSummary } from "@medipim/domain/Snapshot"
 import type { SyncOptions } from "@medipim/domain/SyncOptions"
 import { FetcherClient, MaintainerClient } from "@medipim/http-api/Clients"
 import { ChunkCounts, PublishResult } from "@medipim/http-api/MaintainerApi"
-import { Clock, Context, Effect, Layer, Option, Schedule, Schema } from "effect"
+import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
 import { Activity, type WorkflowEngine } from "effect/workflow"
+import { unlessCancelled } from "./Cancellation.ts"
 import type { Journal } from "./Journal.ts"
 import { Notifier } from "./Notifier.ts"
 import { type Ending, RunRecords } from "./RunRecords.ts"
@@ -28,9 +29,6 @@ export interface Work {
 }
 
 const again = (round: Work["round"]): string => (round === 1 ? "" : "/again")
-
-/** Of a run that somebody has stopped. */
-export const cancelledCode = "Cancelled"
 
 const failed = (code: string, message: string) => Effect.fail(new SyncFailed({ code, message, retryable: false }))
 
@@ -58,30 +56,6 @@ export class Steps extends Context.Service<
         const notifier = yield* Notifier
         const wake = yield* Wake
 
-        // While the database does not answer, the work that needs it will notice.
-        const goesOn = (runId: RunId) => Effect.orElseSucceed(records.goesOn(runId), () => true)
-        const cancelled = failed(cancelledCode, "The run was cancelled.")
-
-        /** The record decides: when it says that the run is over, whatever goes on for it stops. */
-        const stopped = (runId: RunId) =>
-          goesOn(runId).pipe(
-            Effect.repeat({ schedule: Schedule.spaced("1 second"), while: (running) => running }),
-            Effect.andThen(cancelled)
-          )
-
-        /** A publish whose commit was on its way has won against its cancellation: asked again, it tells its result. */
-        const unlessPublished =
-          <A, R>(runId: RunId, execute: Effect.Effect<A, SyncFailed, R>) =>
-          (error: SyncFailed) =>
-            records.hasPublished(runId).pipe(
-              Effect.orElseSucceed(() => false),
-              Effect.flatMap((published) => (published ? execute : Effect.fail(error)))
-            )
-
-        /** A service may notice first, and refuse to work for a run that is over. */
-        const orCancelled = (runId: RunId) => (error: SyncFailed) =>
-          Effect.flatMap(goesOn(runId), (running) => (running ? Effect.fail(error) : cancelled))
-
         const step = <S extends Schema.Top, R>(
           runId: RunId,
           name: string,
@@ -92,12 +66,7 @@ export class Steps extends Context.Service<
             name,
             success,
             error: SyncFailed,
-            execute: execute.pipe(
-              Effect.catch(orCancelled(runId)),
-              Effect.raceFirst(stopped(runId)),
-              Effect.catchIf(({ code }) => code === cancelledCode, unlessPublished(runId, execute)),
-              Effect.provideService(Wake, wake)
-            )
+            execute: unlessCancelled(records, runId, execute).pipe(Effect.provideService(Wake, wake))
           })
 
         const snapshots = call("fetcher", fetcher.snapshots()).pipe(Effect.map(({ snapshots }) => snapshots))

@@ -3,10 +3,11 @@ import { RunId } from "@medipim/domain/Ids"
 import { ChunkSize, SyncOptions } from "@medipim/domain/SyncOptions"
 import { Cause, Effect, identity, Option, References, Schema } from "effect"
 import { Workflow } from "effect/workflow"
+import { cancelledCode } from "./Cancellation.ts"
 import { type Journal, openJournal } from "./Journal.ts"
 import { type Ending, RunRecords } from "./RunRecords.ts"
 import { SyncFailed } from "./ServiceCalls.ts"
-import { cancelledCode, Steps } from "./Steps.ts"
+import { Steps } from "./Steps.ts"
 
 /** The durable form of a run: after a restart of the process it goes on with the first step that was not done. */
 export const Sync = Workflow.make("Sync", {

@@ -24,7 +24,7 @@ export class Wake extends Context.Service<
         const client = HttpClient.filterStatusOk(yield* HttpClient.HttpClient)
 
         const ask = Effect.fn("Wake.call")(function* (service: Sleeper, address: string) {
-          yield* Effect.logInfo(`The ${service} is not there: it is woken by ${address}`)
+          yield* Effect.logInfo(`The ${service} cannot be reached: it is woken by ${address}`)
           yield* client.get(`${address}/healthz`).pipe(
             Effect.timeout(patience),
             Effect.catch((error) => Effect.logWarning(`The ${service} could not be woken: ${error.message}`))

@@ -36,6 +36,7 @@ const cutFiveTimes: Case = {
     const complaints = Effect.sync(() => {
       const ratio = (proxies.source.bytes() - before) / whole
       const figure = `${ratio.toFixed(3)} times the ${(whole / 1e6).toFixed(0)} MB were downloaded`
+      process.stdout.write(`         ${figure}\n`)
       return ratio < 1 || ratio > patience ? [figure] : []
     })
     return { ...armed, complaints }
