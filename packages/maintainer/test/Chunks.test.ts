@@ -63,6 +63,6 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Chunks", 
         assert.isAbove(wanted.products.length, 0)
         assert.isAbove(wanted.rejected.length, 0)
       }),
-    { timeout: 60_000 }
+    { timeout: 300_000, arbitrary: { runs: 40 } }
   )
 })

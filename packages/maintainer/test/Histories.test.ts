@@ -244,5 +244,5 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Histories
       assert.isAbove(played.filter((counts) => counts[key] > 0).length, HISTORIES / 4, `steps with ${key}`)
     }
   })
-  it.effect(`does in ${HISTORIES} random histories what a model in memory does`, () => play, 120_000)
+  it.effect(`does in ${HISTORIES} random histories what a model in memory does`, () => play, 300_000)
 })
