@@ -1,6 +1,13 @@
 # shellcheck shell=bash
 # What deploy.sh and rotate-admin-key.sh know of the three apps. Read by them, not run.
 
+# A relative ENV_FILE means the folder in which the command was typed; what follows runs in the repository.
+case ${ENV_FILE:-/} in
+  /*) ;;
+  *) export ENV_FILE=$PWD/$ENV_FILE ;;
+esac
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+
 # In the order in which they are deployed: who is called comes before who calls.
 # shellcheck disable=SC2034 # used by who reads this
 services=(fetcher maintainer orchestrator)

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # Deploys the three apps to Fly.io. docs/fly-deployment.md tells the whole way.
 set -euo pipefail
-cd "$(dirname "$0")/.."
 # shellcheck source=fly/apps.sh
-source fly/apps.sh
+source "$(dirname "$0")/apps.sh"
 
 usage() {
   cat << 'END'
@@ -70,7 +69,8 @@ fi
 
 if ! $yes && ! $dry; then
   [ -t 0 ] || stop "nobody is here to answer." "fly/deploy.sh --yes"
-  read -rp "Deploy ${chosen[*]} (new in organization $FLY_ORG: ${missing[*]:-none})? [y/N] " answer
+  read -rp "Deploy ${chosen[*]} (new in organization $FLY_ORG: ${missing[*]:-none})? [y/N] " answer ||
+    stop "no answer came; nothing was changed." "fly/deploy.sh, or with --yes"
   [[ $answer == [yY]* ]] || stop "as you wish; nothing was changed."
 fi
 

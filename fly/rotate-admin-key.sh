@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # Changes the admin key without a moment in which a caller is refused. docs/security.md tells when.
 set -euo pipefail
-cd "$(dirname "$0")/.."
 # shellcheck source=fly/apps.sh
-source fly/apps.sh
+source "$(dirname "$0")/apps.sh"
 
 usage() {
   cat << 'END'

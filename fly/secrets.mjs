@@ -9,7 +9,7 @@
 //   node fly/secrets.mjs rotating               exits with 0 while .env holds a previous admin key
 //   node fly/secrets.mjs begin | end            writes a new admin key, keeping the old one as the previous; forgets that
 import { randomBytes } from "node:crypto"
-import { chmodSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs"
+import { chmodSync, existsSync, readFileSync, realpathSync, renameSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { parseEnv } from "node:util"
 
@@ -63,18 +63,28 @@ const say = (lines) => {
   process.stdout.write(lines.map((line) => `${line}\n`).join(""))
 }
 
+/** In the first quotes in which the value is read as it is: without any, it would end at a #. */
+const lineOf = (name, value) => {
+  const lines = ['"', "'", "`"].map((quote) => `${name}=${quote}${value}${quote}`)
+  const line = lines.find((text) => parseEnv(text)[name] === value)
+  if (line === undefined) throw new Error(`${name} holds what no quotes of ${file} can hold; nothing was changed`)
+  return line
+}
+
 /** Sets variables where they stand, or at the end; all other lines stay. A stop in the middle leaves the old file. */
 const write = (changes) => {
   let text = readFileSync(file, "utf8")
   for (const [name, value] of Object.entries(changes)) {
-    const line = `${name}=${value}`
-    const place = new RegExp(`^\\s*(export\\s+)?${name}\\s*=.*$`, "gm")
+    const line = lineOf(name, value)
+    const place = new RegExp(`^[ \\t]*(export\\s+)?${name}[ \\t]*=.*$`, "gm")
     text = place.test(text) ? text.replace(place, () => line) : `${text.replace(/\n?$/, "\n")}${line}\n`
   }
-  const fresh = `${file}.new`
+  // Behind a link, such as into a password safe, it is the file that changes.
+  const target = realpathSync(file)
+  const fresh = `${target}.new`
   writeFileSync(fresh, text, { mode: 0o600 })
   chmodSync(fresh, 0o600)
-  renameSync(fresh, file)
+  renameSync(fresh, target)
 }
 
 const commands = {

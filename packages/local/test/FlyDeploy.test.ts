@@ -194,6 +194,19 @@ describe("fly/deploy.sh", () => {
     })
   )
 
+  it.effect.skipIf(process.platform !== "linux")("takes the end of input at its question for no, and says so", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      // Debian's own `script` makes a terminal, at which nobody types.
+      const { code, said } = yield* Effect.promise(() =>
+        fly.spawned("script", ["-qec", join(root, "fly/deploy.sh"), "/dev/null"])
+      )
+      assert.strictEqual(code, 1)
+      assert.include(said, "no answer came; nothing was changed")
+      assert.deepEqual(fly.commands(), [])
+    })
+  )
+
   it.effect("explains itself, and knows its options", () =>
     Effect.gen(function* () {
       const fly = yield* flyHouse

@@ -69,9 +69,10 @@ export const flyHouse = Effect.acquireRelease(
       HEALTH_PAUSE: "0"
     }
 
-    const run = (script: string, args: ReadonlyArray<string> = [], env: Variables = {}): Promise<Result> =>
+    const spawned = (command: string, args: ReadonlyArray<string> = [], env: Variables = {}): Promise<Result> =>
       new Promise((resolve) => {
-        const child = spawn(join(root, "fly", script), args, {
+        const child = spawn(command, args, {
+          cwd: dir,
           stdio: ["ignore", "pipe", "pipe"],
           env: { ...surroundings, ...env }
         })
@@ -84,6 +85,9 @@ export const flyHouse = Effect.acquireRelease(
         child.on("close", (code) => resolve({ code: code ?? 1, said }))
       })
 
+    const run = (script: string, ...rest: [args?: ReadonlyArray<string>, env?: Variables]): Promise<Result> =>
+      spawned(join(root, "fly", script), ...rest)
+
     const calls = (): ReadonlyArray<Call> =>
       existsSync(file("calls.jsonl"))
         ? readFileSync(file("calls.jsonl"), "utf8")
@@ -93,6 +97,7 @@ export const flyHouse = Effect.acquireRelease(
         : []
     return {
       run,
+      spawned,
       dir,
       surroundings,
       state: read,

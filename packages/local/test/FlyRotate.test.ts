@@ -1,19 +1,22 @@
+import { lstatSync, renameSync, symlinkSync } from "node:fs"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Call } from "./FlyctlStandIn.ts"
-import { appNames, environment, flyHouse } from "./FlyHouse.ts"
+import { appNames, environment, flyHouse, type Variables } from "./FlyHouse.ts"
 
 const oldKey = environment.ADMIN_KEY
 const script = "rotate-admin-key.sh"
 
 type Fly = Effect.Success<typeof flyHouse>
 
-const deployed = Effect.gen(function* () {
+const deployedWith = Effect.fnUntraced(function* (variables: Variables) {
   const fly = yield* flyHouse
-  const app = { org: "personal", staged: environment, secrets: environment, releases: 1 }
+  const app = { org: "personal", staged: variables, secrets: variables, releases: 1 }
   fly.set({ apps: Object.fromEntries(appNames.map((name) => [name, app])) })
   return fly
 })
+const deployed = deployedWith(environment)
 const rotate = (fly: Fly, ...args: ReadonlyArray<string>) => Effect.promise(() => fly.run(script, args))
 
 const accepts = ({ machines }: Pick<Call, "machines">, app: string, key: string): boolean =>
@@ -68,6 +71,34 @@ describe("fly/rotate-admin-key.sh", () => {
         assert.notInclude(text, oldKey)
         assert.notInclude(text, newKey)
       }
+    })
+  )
+
+  const strange = [
+    { what: "a #, where a value without quotes would end", key: "an-operators#key-0123456789abcdef#ghijkl" },
+    { what: "\\n, which double quotes make a line end", key: "an-operators\\nkey-0123456789abcdef#ghijkl" }
+  ]
+  it.effect.each(strange)("keeps an old key whole that holds $what", ({ key }) =>
+    Effect.gen(function* () {
+      const fly = yield* deployedWith({ ...environment, ADMIN_KEY: key })
+      fly.setEnvText(fly.envText().replace(/^ADMIN_KEY=.*$/m, () => `ADMIN_KEY='${key}'`))
+      const { code, said } = yield* rotate(fly)
+      assert.strictEqual(code, 0, said)
+      assert.strictEqual(fly.env().ADMIN_KEY_PREVIOUS, key)
+      for (const app of appNames) assert.strictEqual(fly.state().apps[app]?.secrets.ADMIN_KEY_PREVIOUS, key)
+      for (const call of fly.calls()) nobodyIsRefused(call, key)
+    })
+  )
+
+  it.effect("writes through a .env that is a link, and finds one that is named from where it was started", () =>
+    Effect.gen(function* () {
+      const fly = yield* deployed
+      renameSync(join(fly.dir, ".env"), join(fly.dir, "safe"))
+      symlinkSync("safe", join(fly.dir, ".env"))
+      const { code, said } = yield* Effect.promise(() => fly.run(script, [], { ENV_FILE: ".env" }))
+      assert.strictEqual(code, 0, said)
+      assert.isTrue(lstatSync(join(fly.dir, ".env")).isSymbolicLink())
+      assert.strictEqual(fly.env().ADMIN_KEY_PREVIOUS, oldKey)
     })
   )
 
