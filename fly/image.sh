@@ -27,3 +27,7 @@ npm ci --omit=dev --omit=optional --omit=peer --ignore-scripts
 # Nobody reads types, source maps or sources in a container: half of the size.
 find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' \) -delete
 rm -rf node_modules/effect/src node_modules/effect/ai-docs node_modules/@effect/*/src
+# Only npm needed it.
+rm .npmrc
+# The services run as another user, whatever umask the checkout was made with.
+chmod -R a+rX .

@@ -23,8 +23,19 @@ class SyncFailed extends Data.TaggedError("SyncFailed")<{ readonly message: stri
 
 /** Both versions of control groups: where groups are made, and what their files are called. */
 const groups = existsSync("/sys/fs/cgroup/memory")
-  ? { base: "/sys/fs/cgroup/memory", limit: "memory.limit_in_bytes", peak: "memory.max_usage_in_bytes" }
-  : { base: "/sys/fs/cgroup", limit: "memory.max", peak: "memory.peak" }
+  ? {
+      base: "/sys/fs/cgroup/memory",
+      limit: "memory.limit_in_bytes",
+      // Of memory and swap together; not there where the kernel does not count swap.
+      swap: { file: "memory.memsw.limit_in_bytes", valueOf: (bytes: number) => bytes },
+      peak: "memory.max_usage_in_bytes"
+    }
+  : {
+      base: "/sys/fs/cgroup",
+      limit: "memory.max",
+      swap: { file: "memory.swap.max", valueOf: () => 0 },
+      peak: "memory.peak"
+    }
 
 /** A control group that holds no more than this, until the scope closes. */
 const memoryLimit = (name: string, megabytes: number) =>
@@ -32,7 +43,11 @@ const memoryLimit = (name: string, megabytes: number) =>
     Effect.sync(() => {
       const group = join(groups.base, `medipim-${process.pid}-${name}`)
       mkdirSync(group)
-      writeFileSync(join(group, groups.limit), String(megabytes * mebibyte))
+      const bytes = megabytes * mebibyte
+      writeFileSync(join(group, groups.limit), String(bytes))
+      // Fly's machines have no swap: what does not fit must not be hidden in it.
+      const swap = join(group, groups.swap.file)
+      if (existsSync(swap)) writeFileSync(swap, String(groups.swap.valueOf(bytes)))
       return group
     }),
     (group) => Effect.sync(() => rmdirSync(group))
@@ -66,10 +81,12 @@ const program = Effect.gen(function* () {
     held.push([name, group])
     yield* Console.log(`${name}: ready after ${inSeconds(ready)}, in ${machines[name as Service]} MB`)
   }
-  const [taken, { status, failure }] = yield* Effect.timed(syncAt(`http://localhost:${on.orchestrator.port}`))
+  const [taken, { status, failure, progress }] = yield* Effect.timed(syncAt(`http://localhost:${on.orchestrator.port}`))
   yield* Console.log(`${products} products: ${String(status)} after ${inSeconds(taken)}`)
   for (const [name, group] of held) yield* Console.log(`${name}: held ${peakOf(group).toFixed(0)} MB at most`)
   if (status !== "succeeded") return yield* new SyncFailed({ message: JSON.stringify(failure) })
+  const { inserted } = progress as { readonly inserted: number }
+  if (inserted !== products) return yield* new SyncFailed({ message: `${inserted} of ${products} were inserted` })
 })
 
 program.pipe(Effect.scoped, Effect.provide(Layer.mergeAll(ImageFolder.layer, TestDatabase.layer)), NodeRuntime.runMain)

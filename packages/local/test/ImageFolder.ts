@@ -27,7 +27,10 @@ export class ImageFolder extends Context.Service<ImageFolder, { readonly dir: st
         const folder = mkdtempSync(join(tmpdir(), "medipim-image-"))
         chmodSync(folder, 0o755)
         const dir = join(folder, "app")
-        execFileSync(join(root, "fly/image.sh"), [dir], { stdio: "pipe" })
+        // As in the checkout of somebody who lets nobody else read: the services run as another user all the same.
+        execFileSync("/bin/sh", ["-c", 'umask 077 && exec "$@"', "sh", join(root, "fly/image.sh"), dir], {
+          stdio: "pipe"
+        })
         const node = join(folder, "node")
         copyFileSync(process.execPath, node)
         chmodSync(node, 0o755)
