@@ -83,7 +83,8 @@ finish() {
     flyctl secrets unset ADMIN_KEY_PREVIOUS --stage --app "$app" ||
       stop "the old key of $app could not be taken away." "$again"
     apply "$app" "$again"
-    answers 401 "$service" /status ADMIN_KEY_PREVIOUS || stop "$app still accepts the old key." "$again"
+    answers 401 "$service" /status ADMIN_KEY_PREVIOUS || stop "$app still accepts the old key, or does not answer." \
+      "flyctl logs --app $app" "$again"
     answers 200 "$service" /status ADMIN_KEY || stop "$app does not accept the new key." "flyctl logs --app $app" "$again"
     echo "$app accepts the new key only."
   done

@@ -175,3 +175,78 @@ describe("fly/rotate-admin-key.sh", () => {
     })
   )
 })
+
+/** Damage that flyctl does not tell of: what the apps answer shows it. */
+const unseen = [
+  {
+    when: "an app goes on without its new secrets",
+    damage: { pretending: "secrets deploy --app medipim-maintainer" },
+    begin: "medipim-maintainer does not accept the new key"
+  },
+  {
+    when: "an app does not answer any more",
+    damage: { ill: "medipim-maintainer" },
+    begin: "medipim-maintainer does not accept the new key"
+  },
+  {
+    when: "an app forgets the old key",
+    damage: { losing: "ADMIN_KEY_PREVIOUS" },
+    begin: "medipim-fetcher does not accept the old key"
+  }
+]
+const unseenAtTheEnd = [
+  {
+    when: "an app does not answer",
+    damage: { ill: "medipim-maintainer" },
+    finish: "medipim-maintainer does not accept the new key yet; nothing was taken away",
+    asked: []
+  },
+  {
+    when: "an app keeps the old key",
+    damage: { pretending: "secrets unset ADMIN_KEY_PREVIOUS --stage --app medipim-fetcher" },
+    finish: "medipim-fetcher still accepts the old key",
+    asked: finishSteps.slice(0, 2)
+  },
+  {
+    when: "an app goes on with the secrets it had",
+    damage: { pretending: "secrets deploy --app medipim-maintainer" },
+    finish: "medipim-maintainer still accepts the old key",
+    asked: finishSteps.slice(0, 4)
+  },
+  {
+    when: "an app forgets the new key as well",
+    damage: { losing: "ADMIN_KEY" },
+    finish: "medipim-fetcher does not accept the new key",
+    asked: finishSteps.slice(0, 2)
+  }
+]
+
+describe("fly/rotate-admin-key.sh believes what the apps answer", () => {
+  it.effect.each(unseen)("and stops when $when", ({ damage, begin }) =>
+    Effect.gen(function* () {
+      const fly = yield* deployed
+      fly.set(damage)
+      const { code, said } = yield* rotate(fly)
+      assert.strictEqual(code, 1)
+      assert.include(said, begin)
+      assert.include(said, "run fly/rotate-admin-key.sh again")
+      assert.strictEqual(fly.env().ADMIN_KEY_PREVIOUS, oldKey)
+      const steps = begin.startsWith("medipim-fetcher") ? 2 : 4
+      assert.deepEqual(fly.commands(), beginSteps.slice(0, steps), "and nothing after it")
+    })
+  )
+
+  it.effect.each(unseenAtTheEnd)("and does not finish when $when", ({ damage, finish, asked }) =>
+    Effect.gen(function* () {
+      const both = { ...environment, ADMIN_KEY: "new-key-of-the-operator-0123456789abcdef", ADMIN_KEY_PREVIOUS: oldKey }
+      const fly = yield* deployedWith(both)
+      fly.setEnv(both)
+      fly.set(damage)
+      const { code, said } = yield* rotate(fly, "--finish")
+      assert.strictEqual(code, 1)
+      assert.include(said, finish)
+      assert.deepEqual(fly.commands(), asked, "and nothing after it")
+      assert.strictEqual(fly.env().ADMIN_KEY_PREVIOUS, oldKey, "so that --finish can be repeated")
+    })
+  )
+})

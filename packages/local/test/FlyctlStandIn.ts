@@ -15,6 +15,10 @@ export interface FlyState {
   readonly apps: Record<string, App>
   /** The command that fails, by how it begins. */
   readonly failing?: string
+  /** The command that says it did what it did not do, by how it begins. */
+  readonly pretending?: string
+  /** The secret that no machine gets any more, though flyctl took it. */
+  readonly losing?: string
   /** The app that answers no health check. */
   readonly ill?: string
 }
@@ -50,8 +54,11 @@ if (folder !== undefined) {
   const change = (changed: (app: App) => Partial<App>): void => {
     const name = option("--app")
     const app = apps[name] ?? fails(`Could not find App "${name}"`)
-    apps[name] = { ...app, ...changed(app) }
+    if (state.pretending === undefined || !command.startsWith(state.pretending))
+      apps[name] = { ...app, ...changed(app) }
   }
+  const without = (secrets: Record<string, string>, name?: string): Record<string, string> =>
+    Object.fromEntries(Object.entries(secrets).filter(([other]) => other !== name))
   /** As flyctl reads them: one pair of quotes around a value is taken off. */
   const pairs = (): Record<string, string> =>
     Object.fromEntries(
@@ -72,11 +79,10 @@ if (folder !== undefined) {
   } else if (command.startsWith("secrets import --stage")) {
     change(({ staged }) => ({ staged: { ...staged, ...pairs() } }))
   } else if (command.startsWith("secrets unset")) {
-    change(({ staged }) => ({
-      staged: Object.fromEntries(Object.entries(staged).filter(([name]) => name !== args[2]))
-    }))
-  } else if (command.startsWith("secrets deploy")) change(({ staged }) => ({ secrets: staged }))
-  else if (command.startsWith("deploy .")) {
+    change(({ staged }) => ({ staged: without(staged, args[2]) }))
+  } else if (command.startsWith("secrets deploy")) {
+    change(({ staged }) => ({ secrets: without(staged, state.losing) }))
+  } else if (command.startsWith("deploy .")) {
     if (!existsSync(option("--config"))) fails("there is no such configuration file")
     change(({ staged, releases }) => ({ secrets: staged, releases: releases + 1 }))
   } else {
