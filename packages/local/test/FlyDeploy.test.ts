@@ -3,23 +3,24 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { root } from "../src/Workspace.ts"
-import { appNames, environment, flyHouse, type Variables } from "./FlyHouse.ts"
+import { environment, flyHouse, type Variables } from "./FlyHouse.ts"
+import { appNames, apps, type Service, withYourNames } from "./FlyNames.ts"
 
 const secretNames = {
-  "medipim-fetcher": [
+  [apps.fetcher]: [
     "ADMIN_KEY",
     "MEDIPIM_API_KEY_ID",
     "MEDIPIM_API_KEY_SECRET",
     "SUPABASE_SERVICE_ROLE_KEY",
     "SUPABASE_URL"
   ],
-  "medipim-maintainer": ["ADMIN_KEY", "DATABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_URL"],
-  "medipim-orchestrator": ["ADMIN_KEY", "DATABASE_URL"]
+  [apps.maintainer]: ["ADMIN_KEY", "DATABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_URL"],
+  [apps.orchestrator]: ["ADMIN_KEY", "DATABASE_URL"]
 }
 const creates = (org: string) => appNames.map((app) => `apps create ${app} --org ${org}`)
 const imports = appNames.map((app) => `secrets import --stage --app ${app}`)
-const deploys = appNames.map(
-  (app) => `deploy . --config fly/${app.replace("medipim-", "")}.toml --app ${app} --remote-only --ha=false --yes`
+const deploys = (Object.keys(apps) as Array<Service>).map(
+  (service) => `deploy . --config fly/${service}.toml --app ${apps[service]} --remote-only --ha=false --yes`
 )
 
 const showsNoSecret = (text: string): void => {
@@ -27,10 +28,12 @@ const showsNoSecret = (text: string): void => {
 }
 
 describe("docs/fly-deployment.md", () => {
-  const page = readFileSync(join(root, "docs/fly-deployment.md"), "utf8")
+  const page = withYourNames(readFileSync(join(root, "docs/fly-deployment.md"), "utf8"))
 
   it("shows by hand what the script does", () => {
-    const shown = [...page.matchAll(/flyctl ((?:apps create|secrets import|deploy) .*medipim-fetcher.*)/g)]
+    const shown = [...page.matchAll(/flyctl ((?:apps create|secrets import|deploy) .*)/g)].filter(([, command]) =>
+      command?.includes(apps.fetcher)
+    )
     assert.deepEqual(
       shown.map(([, command]) => command),
       [creates("personal")[0], imports[0], deploys[0]]
@@ -73,7 +76,7 @@ describe("fly/deploy.sh", () => {
       const fly = yield* flyHouse
       yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"], { FLY_ORG: "pharmacy" }))
       const first = fly.state()
-      assert.strictEqual(first.apps["medipim-fetcher"]?.org, "pharmacy")
+      assert.strictEqual(first.apps[apps.fetcher]?.org, "pharmacy")
       fly.forget()
       const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))
       assert.strictEqual(code, 0, said)
@@ -107,7 +110,7 @@ describe("fly/deploy.sh", () => {
       fly.setEnv(others)
       const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes", "--only", "maintainer"]))
       assert.strictEqual(code, 0, said)
-      assert.deepEqual(Object.keys(fly.state().apps), ["medipim-maintainer"])
+      assert.deepEqual(Object.keys(fly.state().apps), [apps.maintainer])
     })
   )
 
@@ -132,10 +135,10 @@ describe("fly/deploy.sh", () => {
       const fly = yield* flyHouse
       fly.setEnv({ ...environment, FLY_ORG: "pharmacy" })
       const planned = yield* Effect.promise(() => fly.run("deploy.sh", ["--dry-run", "--only", "fetcher"]))
-      assert.include(planned.said, "$ flyctl apps create medipim-fetcher --org pharmacy")
+      assert.include(planned.said, `$ flyctl apps create ${apps.fetcher} --org pharmacy`)
       assert.notInclude(planned.said, "FLY_ORG")
       const other = yield* Effect.promise(() => fly.run("deploy.sh", ["--dry-run"], { FLY_ORG: "hospital" }))
-      assert.include(other.said, "$ flyctl apps create medipim-fetcher --org hospital")
+      assert.include(other.said, `$ flyctl apps create ${apps.fetcher} --org hospital`)
     })
   )
 
@@ -145,10 +148,10 @@ describe("fly/deploy.sh", () => {
       const previous = "previous-key-of-the-operator-0123456789"
       fly.setEnv({ ...environment, NOTIFY_URL: "https://hooks.test/token", ADMIN_KEY_PREVIOUS: previous })
       yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))
-      const { apps } = fly.state()
-      assert.strictEqual(apps["medipim-orchestrator"]?.secrets.NOTIFY_URL, "https://hooks.test/token")
-      assert.isUndefined(apps["medipim-fetcher"]?.secrets.NOTIFY_URL)
-      for (const app of appNames) assert.strictEqual(apps[app]?.secrets.ADMIN_KEY_PREVIOUS, previous)
+      const { apps: deployed } = fly.state()
+      assert.strictEqual(deployed[apps.orchestrator]?.secrets.NOTIFY_URL, "https://hooks.test/token")
+      assert.isUndefined(deployed[apps.fetcher]?.secrets.NOTIFY_URL)
+      for (const app of appNames) assert.strictEqual(deployed[app]?.secrets.ADMIN_KEY_PREVIOUS, previous)
     })
   )
 
@@ -223,20 +226,20 @@ describe("fly/deploy.sh", () => {
 const failures = [
   {
     what: "an app that cannot be created",
-    failing: "apps create medipim-maintainer",
+    failing: `apps create ${apps.maintainer}`,
     says: "flyctl orgs list",
     after: creates("personal").slice(0, 2)
   },
   {
     what: "secrets that cannot be set",
-    failing: "secrets import --stage --app medipim-maintainer",
-    says: "flyctl secrets list --app medipim-maintainer",
+    failing: `secrets import --stage --app ${apps.maintainer}`,
+    says: `flyctl secrets list --app ${apps.maintainer}`,
     after: [...creates("personal"), ...imports.slice(0, 2)]
   },
   {
     what: "a deployment that fails",
     failing: "deploy . --config fly/maintainer.toml",
-    says: "flyctl logs --app medipim-maintainer",
+    says: `flyctl logs --app ${apps.maintainer}`,
     after: [...creates("personal"), ...imports, ...deploys.slice(0, 2)]
   }
 ]
@@ -262,12 +265,12 @@ describe("fly/deploy.sh stops and says what to do", () => {
   it.effect("on an app that is not healthy, before it deploys the next", () =>
     Effect.gen(function* () {
       const fly = yield* flyHouse
-      fly.set({ ill: "medipim-maintainer" })
+      fly.set({ ill: apps.maintainer })
       const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))
       assert.strictEqual(code, 1)
-      assert.include(said, "medipim-maintainer is deployed but not healthy")
-      assert.include(said, "flyctl releases --app medipim-maintainer")
-      assert.strictEqual(fly.state().apps["medipim-orchestrator"]?.releases, 0)
+      assert.include(said, `${apps.maintainer} is deployed but not healthy`)
+      assert.include(said, `flyctl releases --app ${apps.maintainer}`)
+      assert.strictEqual(fly.state().apps[apps.orchestrator]?.releases, 0)
     })
   )
 

@@ -20,8 +20,6 @@ export const environment = {
 }
 export type Variables = Readonly<Record<string, string>>
 
-export const appNames = ["medipim-fetcher", "medipim-maintainer", "medipim-orchestrator"]
-
 interface Result {
   readonly code: number
   /** Standard output and errors, as a person would see them. */
@@ -111,7 +109,10 @@ export const flyHouse = Effect.acquireRelease(
       commands: () =>
         calls()
           .map(({ command }) => command)
-          .filter((command) => command !== "auth whoami" && command !== "apps list --quiet"),
+          .filter(
+            (command) =>
+              command !== "auth whoami" && command !== "apps list --quiet" && !command.startsWith("secrets list")
+          ),
       forget: () => rmSync(file("calls.jsonl"), { force: true }),
       withoutFlyctl: () => rmSync(file("bin/flyctl")),
       close: () => {

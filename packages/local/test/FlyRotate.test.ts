@@ -3,7 +3,8 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Call } from "./FlyctlStandIn.ts"
-import { appNames, environment, flyHouse, type Variables } from "./FlyHouse.ts"
+import { environment, flyHouse, type Variables } from "./FlyHouse.ts"
+import { appNames, apps } from "./FlyNames.ts"
 
 const oldKey = environment.ADMIN_KEY
 const script = "rotate-admin-key.sh"
@@ -24,7 +25,7 @@ const accepts = ({ machines }: Pick<Call, "machines">, app: string, key: string)
 
 /** The orchestrator calls with the key that it has. */
 const nobodyIsRefused = (call: Call, callersHave: string): void => {
-  const own = call.machines["medipim-orchestrator"]?.ADMIN_KEY ?? ""
+  const own = call.machines[apps.orchestrator]?.ADMIN_KEY ?? ""
   for (const app of appNames) {
     assert.isTrue(accepts(call, app, own), `${app} and the orchestrator, after ${call.command}`)
     assert.isTrue(accepts(call, app, callersHave), `${app} and the callers, after ${call.command}`)
@@ -167,7 +168,7 @@ describe("fly/rotate-admin-key.sh", () => {
   it.effect("keeps a deployment in the middle of it harmless", () =>
     Effect.gen(function* () {
       const fly = yield* deployed
-      fly.set({ failing: "secrets deploy --app medipim-maintainer" })
+      fly.set({ failing: `secrets deploy --app ${apps.maintainer}` })
       yield* rotate(fly)
       fly.set({ failing: "nothing" })
       assert.strictEqual((yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))).code, 0)
@@ -180,43 +181,43 @@ describe("fly/rotate-admin-key.sh", () => {
 const unseen = [
   {
     when: "an app goes on without its new secrets",
-    damage: { pretending: "secrets deploy --app medipim-maintainer" },
-    begin: "medipim-maintainer does not accept the new key"
+    damage: { pretending: `secrets deploy --app ${apps.maintainer}` },
+    begin: `${apps.maintainer} does not accept the new key`
   },
   {
     when: "an app does not answer any more",
-    damage: { ill: "medipim-maintainer" },
-    begin: "medipim-maintainer does not accept the new key"
+    damage: { ill: apps.maintainer },
+    begin: `${apps.maintainer} does not accept the new key`
   },
   {
     when: "an app forgets the old key",
     damage: { losing: "ADMIN_KEY_PREVIOUS" },
-    begin: "medipim-fetcher does not accept the old key"
+    begin: `${apps.fetcher} does not accept the old key`
   }
 ]
 const unseenAtTheEnd = [
   {
     when: "an app does not answer",
-    damage: { ill: "medipim-maintainer" },
-    finish: "medipim-maintainer does not accept the new key yet; nothing was taken away",
+    damage: { ill: apps.maintainer },
+    finish: `${apps.maintainer} does not accept the new key yet; nothing was taken away`,
     asked: []
   },
   {
     when: "an app keeps the old key",
-    damage: { pretending: "secrets unset ADMIN_KEY_PREVIOUS --stage --app medipim-fetcher" },
-    finish: "medipim-fetcher still accepts the old key",
+    damage: { pretending: `secrets unset ADMIN_KEY_PREVIOUS --stage --app ${apps.fetcher}` },
+    finish: `${apps.fetcher} still accepts the old key`,
     asked: finishSteps.slice(0, 2)
   },
   {
     when: "an app goes on with the secrets it had",
-    damage: { pretending: "secrets deploy --app medipim-maintainer" },
-    finish: "medipim-maintainer still accepts the old key",
+    damage: { pretending: `secrets deploy --app ${apps.maintainer}` },
+    finish: `${apps.maintainer} still accepts the old key`,
     asked: finishSteps.slice(0, 4)
   },
   {
     when: "an app forgets the new key as well",
     damage: { losing: "ADMIN_KEY" },
-    finish: "medipim-fetcher does not accept the new key",
+    finish: `${apps.fetcher} does not accept the new key`,
     asked: finishSteps.slice(0, 2)
   }
 ]
@@ -231,7 +232,7 @@ describe("fly/rotate-admin-key.sh believes what the apps answer", () => {
       assert.include(said, begin)
       assert.include(said, "run fly/rotate-admin-key.sh again")
       assert.strictEqual(fly.env().ADMIN_KEY_PREVIOUS, oldKey)
-      const steps = begin.startsWith("medipim-fetcher") ? 2 : 4
+      const steps = begin.startsWith(apps.fetcher) ? 2 : 4
       assert.deepEqual(fly.commands(), beginSteps.slice(0, steps), "and nothing after it")
     })
   )

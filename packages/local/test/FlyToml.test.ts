@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { parse } from "smol-toml"
 import { root } from "../src/Workspace.ts"
+import { apps as names } from "./FlyNames.ts"
 
 const settingsOf = (service: string) => parse(readFileSync(join(root, `fly/${service}.toml`), "utf8"))
 
@@ -21,7 +22,7 @@ describe.each(apps)("the toml file of the $service", ({ service, port, size, mem
   const settings = settingsOf(service)
 
   it("is the app of this service, in Sydney, of its size", () => {
-    assert.deepInclude(settings, { app: `medipim-${service}`, primary_region: "syd", vm: [{ size, memory }] })
+    assert.deepInclude(settings, { primary_region: "syd", vm: [{ size, memory }] })
     assert.deepEqual(settings.build, { dockerfile: "Dockerfile", args: { APP: service } })
   })
 
@@ -59,6 +60,15 @@ describe.each(apps)("the toml file of the $service", ({ service, port, size, mem
 })
 
 describe("The three apps", () => {
+  // The one place that holds the names: whoever deploys under others changes them here and in fly/*.toml.
+  it("have these names", () => {
+    assert.deepEqual(names, {
+      fetcher: "medipim-fetcher",
+      maintainer: "medipim-maintainer",
+      orchestrator: "medipim-orchestrator"
+    })
+  })
+
   it("migrate the database before a release, but the fetcher, which has none", () => {
     assert.deepEqual(settingsOf("fetcher").deploy, { strategy: "rolling" })
     assert.deepEqual(settingsOf("maintainer").deploy, migrates)
@@ -79,10 +89,10 @@ describe("The three apps", () => {
     assert.deepEqual(settingsOf("orchestrator").env, {
       ORCHESTRATOR_PORT: "3003",
       ...common,
-      FETCHER_URL: "http://medipim-fetcher.internal:3001",
-      MAINTAINER_URL: "http://medipim-maintainer.internal:3002",
-      FETCHER_WAKE_URL: "https://medipim-fetcher.fly.dev",
-      MAINTAINER_WAKE_URL: "https://medipim-maintainer.fly.dev"
+      FETCHER_URL: `http://${names.fetcher}.internal:3001`,
+      MAINTAINER_URL: `http://${names.maintainer}.internal:3002`,
+      FETCHER_WAKE_URL: `https://${names.fetcher}.fly.dev`,
+      MAINTAINER_WAKE_URL: `https://${names.maintainer}.fly.dev`
     })
   })
 })

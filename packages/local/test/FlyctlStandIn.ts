@@ -1,6 +1,7 @@
 // Stands in for `flyctl`: writes down how it was called, and answers from a state that the test sees and sets.
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs"
 import { misunderstood } from "./FlyctlCommands.ts"
+import { documentedNames } from "./FlyNames.ts"
 
 export interface App {
   readonly org: string
@@ -86,8 +87,12 @@ if (folder !== undefined) {
     if (!existsSync(option("--config"))) fails("there is no such configuration file")
     change(({ staged, releases }) => ({ secrets: staged, releases: releases + 1 }))
   } else {
-    const problem = misunderstood(args, Object.keys(apps))
+    const problem = misunderstood(args, [...Object.keys(apps), ...documentedNames])
     if (problem !== undefined) fails(problem)
+    if (command.startsWith("secrets list")) {
+      const names = Object.keys(apps[option("--app")]?.staged ?? {})
+      process.stdout.write(["NAME │ DIGEST", ...names.map((name) => `${name} │ 0123456789abcdef`), ""].join("\n"))
+    }
   }
   write()
 }

@@ -1,0 +1,25 @@
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { root } from "../src/Workspace.ts"
+
+const services = ["fetcher", "maintainer", "orchestrator"] as const
+export type Service = (typeof services)[number]
+
+const appOf = (service: Service): string =>
+  /^app = "(.*)"$/m.exec(readFileSync(join(root, `fly/${service}.toml`), "utf8"))?.[1] ?? ""
+
+/** The apps by their service, as fly/*.toml names them: names are taken Fly-wide, and yours may be others. */
+export const apps: Readonly<Record<Service, string>> = {
+  fetcher: appOf("fetcher"),
+  maintainer: appOf("maintainer"),
+  orchestrator: appOf("orchestrator")
+}
+/** In the order in which they are deployed. */
+export const appNames: ReadonlyArray<string> = services.map((service) => apps[service])
+
+/** The documents say these names, whatever yours are. */
+export const documentedNames: ReadonlyArray<string> = services.map((service) => `medipim-${service}`)
+
+/** What a document says, about your apps. */
+export const withYourNames = (text: string): string =>
+  services.reduce((said, service) => said.replaceAll(`medipim-${service}`, apps[service]), text)
