@@ -63,3 +63,25 @@ answers() {
   done
   return 1
 }
+
+# refuses SERVICE NAME: the app answers, and does not know the value of this variable. Who does not answer refuses nobody.
+refuses() {
+  case $(node fly/secrets.mjs status "$(address_of "$1")/status" "$2") in
+    401 | 429) return 0 ;;
+    *) return 1 ;;
+  esac
+}
+
+# A rotation that .env knows nothing of was begun with another .env: who has the other one of the two keys would be cut off.
+check_rotation() {
+  local app names
+  ! node fly/secrets.mjs rotating || return 0
+  for app in "$@"; do
+    names=$(flyctl secrets list --app "$app") ||
+      stop "flyctl cannot list the secrets of $app." "flyctl secrets list --app $app"
+    ! grep -qw ADMIN_KEY_PREVIOUS <<< "$names" ||
+      stop "$app has an ADMIN_KEY_PREVIOUS, and ${ENV_FILE:-.env} has none: a rotation is under way with another .env." \
+        "Put both keys of that rotation into the file, or end it with the other one: fly/rotate-admin-key.sh --finish" \
+        "Is it over, and ADMIN_KEY the new key: flyctl secrets unset ADMIN_KEY_PREVIOUS --app $app"
+  done
+}

@@ -6,7 +6,7 @@ source "$(dirname "$0")/apps.sh"
 
 usage() {
   cat << 'END'
-fly/deploy.sh [--yes] [--only SERVICE] [--keep-secrets] [--dry-run] [--help]
+fly/deploy.sh [--yes] [--only SERVICE] [--keep-secrets] [--new-key] [--dry-run] [--help]
 
 Creates the apps that are missing, sets the secrets of each from .env, deploys fetcher, maintainer and orchestrator in this
 order, and waits until each is healthy. Can be repeated at any time: what is there already is not made again.
@@ -14,6 +14,8 @@ order, and waits until each is healthy. Can be repeated at any time: what is the
   --yes             does not ask
   --only SERVICE    fetcher, maintainer or orchestrator; may be given more than once
   --keep-secrets    deploys the code and leaves secrets as they are; needs no .env, and no app may be missing
+  --new-key         puts the ADMIN_KEY of .env in the place of one that was lost; without this, a key that the orchestrator
+                    does not know stops the deployment, and fly/rotate-admin-key.sh is the way to another one
   --dry-run         shows the commands; changes nothing
 
 Environment: FLY_ORG, the organization of new apps (that of .env, or personal); FLY_API_TOKEN instead of a login; ENV_FILE
@@ -21,12 +23,13 @@ instead of .env.
 END
 }
 
-yes=false dry=false secrets=true only=()
+yes=false dry=false secrets=true new_key=false only=()
 while [ $# -gt 0 ]; do
   case $1 in
     --yes) yes=true ;;
     --dry-run) dry=true ;;
     --keep-secrets) secrets=false ;;
+    --new-key) new_key=true ;;
     --only)
       case ${2:-} in
         fetcher | maintainer | orchestrator) only+=("$2") ;;
@@ -43,6 +46,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 again="Then run fly/deploy.sh again: it goes on where it stopped."
+! $new_key || again="Then run fly/deploy.sh again, with --new-key: it goes on where it stopped."
 
 chosen=()
 for service in "${services[@]}"; do
@@ -59,12 +63,27 @@ check_machine
 if $secrets; then check_env "${chosen[@]}"; fi
 FLY_ORG=${FLY_ORG:-$(node fly/secrets.mjs organization)}
 existing=$(flyctl apps list --quiet | awk '{ print $1 }') || stop "flyctl cannot list your apps." "flyctl apps list"
-missing=()
-for service in "${chosen[@]}"; do
-  grep -qx -- "$(app_of "$service")" <<< "$existing" || missing+=("$service")
+missing=() deployed=()
+for service in "${services[@]}"; do
+  app=$(app_of "$service")
+  if grep -qx -- "$app" <<< "$existing"; then
+    deployed+=("$app")
+  elif [[ " ${chosen[*]} " == *" $service "* ]]; then
+    missing+=("$service")
+  fi
 done
 if ! $secrets && [ ${#missing[@]} -gt 0 ]; then
   stop "there is no app for: ${missing[*]}." "Run fly/deploy.sh without --keep-secrets once, from a machine with a .env."
+fi
+if $secrets && ! $new_key; then
+  # In the middle of a rotation, the orchestrator may know the previous one alone.
+  if [[ " ${deployed[*]-} " == *" $(app_of orchestrator) "* ]] && refuses orchestrator ADMIN_KEY &&
+    refuses orchestrator ADMIN_KEY_PREVIOUS; then
+    stop "the orchestrator does not know the ADMIN_KEY of ${ENV_FILE:-.env}: another one is in use. Nothing was changed." \
+      "Put the key in use into the file. To change it afterwards: fly/rotate-admin-key.sh" \
+      "Is that key lost: fly/deploy.sh --new-key, as docs/disaster-recovery.md tells"
+  fi
+  check_rotation ${deployed[@]+"${deployed[@]}"}
 fi
 
 if ! $yes && ! $dry; then

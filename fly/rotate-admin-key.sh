@@ -43,7 +43,8 @@ begin() {
   else
     answers 200 orchestrator /status ADMIN_KEY ||
       stop "the orchestrator does not know the ADMIN_KEY of ${ENV_FILE:-.env}, so it cannot become the previous one." \
-        "Put the key that is in use into the file; nothing was changed."
+        "Put the key that is in use into the file; nothing was changed. Is it lost: docs/disaster-recovery.md"
+    check_rotation "$(app_of fetcher)" "$(app_of maintainer)" "$(app_of orchestrator)"
     node fly/secrets.mjs begin
     echo "A new ADMIN_KEY is in ${ENV_FILE:-.env}; the old one is ADMIN_KEY_PREVIOUS."
   fi

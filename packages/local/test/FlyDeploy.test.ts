@@ -215,10 +215,72 @@ describe("fly/deploy.sh", () => {
       const fly = yield* flyHouse
       const help = yield* Effect.promise(() => fly.run("deploy.sh", ["--help"]))
       assert.strictEqual(help.code, 0)
-      for (const option of ["--yes", "--only", "--dry-run", "--keep-secrets"]) assert.include(help.said, option)
+      for (const option of ["--yes", "--only", "--dry-run", "--keep-secrets", "--new-key"]) {
+        assert.include(help.said, option)
+      }
       assert.strictEqual((yield* Effect.promise(() => fly.run("deploy.sh", ["--prune"]))).code, 1)
       assert.strictEqual((yield* Effect.promise(() => fly.run("deploy.sh", ["--only", "database"]))).code, 1)
       assert.deepEqual(fly.calls(), [])
+    })
+  )
+})
+
+/** Three apps that were deployed with other secrets than `.env` has by now. */
+const deployedWith = Effect.fnUntraced(function* (changes: Variables) {
+  const fly = yield* flyHouse
+  const secrets = { ...environment, ...changes }
+  const app = { org: "personal", staged: secrets, secrets, releases: 1 }
+  fly.set({ apps: Object.fromEntries(appNames.map((name) => [name, app])) })
+  return fly
+})
+const newer = "newer-key-of-the-operator-0123456789abcdef"
+
+describe("fly/deploy.sh and an admin key that the apps do not have", () => {
+  it.effect("does not put an old key back", () =>
+    Effect.gen(function* () {
+      const fly = yield* deployedWith({ ADMIN_KEY: newer })
+      for (const args of [["--yes"], ["--dry-run"], ["--yes", "--only", "fetcher"]]) {
+        const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", args))
+        assert.strictEqual(code, 1)
+        assert.include(said, "another one is in use")
+        assert.include(said, "fly/rotate-admin-key.sh")
+        assert.include(said, "fly/deploy.sh --new-key")
+      }
+      assert.deepEqual(fly.commands(), [])
+      const kept = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes", "--keep-secrets"]))
+      assert.strictEqual(kept.code, 0, kept.said)
+      assert.strictEqual(fly.state().apps[apps.fetcher]?.secrets.ADMIN_KEY, newer)
+    })
+  )
+
+  it.effect("takes a new key for one that was lost with --new-key", () =>
+    Effect.gen(function* () {
+      const fly = yield* deployedWith({ ADMIN_KEY: newer })
+      const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes", "--new-key"]))
+      assert.strictEqual(code, 0, said)
+      for (const app of appNames) assert.strictEqual(fly.state().apps[app]?.secrets.ADMIN_KEY, environment.ADMIN_KEY)
+    })
+  )
+
+  it.effect("does not wait for an orchestrator that does not answer", () =>
+    Effect.gen(function* () {
+      const fly = yield* deployedWith({ ADMIN_KEY: newer })
+      fly.set({ ill: apps.orchestrator })
+      const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes", "--only", "fetcher"]))
+      assert.strictEqual(code, 0, said)
+    })
+  )
+
+  it.effect("does not cut off who follows a rotation that was begun with another .env", () =>
+    Effect.gen(function* () {
+      const fly = yield* deployedWith({ ADMIN_KEY: newer, ADMIN_KEY_PREVIOUS: environment.ADMIN_KEY })
+      for (const script of ["deploy.sh", "rotate-admin-key.sh"]) {
+        const { code, said } = yield* Effect.promise(() => fly.run(script, script === "deploy.sh" ? ["--yes"] : []))
+        assert.strictEqual(code, 1)
+        assert.include(said, `${apps.fetcher} has an ADMIN_KEY_PREVIOUS`)
+        assert.strictEqual(fly.env().ADMIN_KEY, environment.ADMIN_KEY)
+      }
+      assert.deepEqual(fly.commands(), [])
     })
   )
 })

@@ -1,12 +1,11 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { root } from "../src/Workspace.ts"
 
 const services = ["fetcher", "maintainer", "orchestrator"] as const
 export type Service = (typeof services)[number]
 
 const appOf = (service: Service): string =>
-  /^app = "(.*)"$/m.exec(readFileSync(join(root, `fly/${service}.toml`), "utf8"))?.[1] ?? ""
+  /^app = "(.*)"$/m.exec(readFileSync(join(import.meta.dirname, `../../../fly/${service}.toml`), "utf8"))?.[1] ?? ""
 
 /** The apps by their service, as fly/*.toml names them: names are taken Fly-wide, and yours may be others. */
 export const apps: Readonly<Record<Service, string>> = {
