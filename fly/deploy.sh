@@ -60,7 +60,11 @@ run() {
 }
 
 check_machine
-if $secrets; then check_env "${chosen[@]}"; fi
+if $secrets; then
+  check_env "${chosen[@]}"
+  unsent=$(node fly/secrets.mjs unsent)
+  [ -z "$unsent" ] || echo "Not sent to Fly: $unsent. Set what the apps need under [env] in fly/*.toml."
+fi
 FLY_ORG=${FLY_ORG:-$(node fly/secrets.mjs organization)}
 existing=$(flyctl apps list --quiet | awk '{ print $1 }') || stop "flyctl cannot list your apps." "flyctl apps list"
 missing=() deployed=()

@@ -4,6 +4,7 @@
 //   node fly/secrets.mjs check SERVICE...       names every problem; exits with 1 when there is one
 //   node fly/secrets.mjs names SERVICE          the names of its secrets that are set
 //   node fly/secrets.mjs lines SERVICE [NAME..] NAME="value" lines for `flyctl secrets import`
+//   node fly/secrets.mjs unsent                 the names that are set and go to no app
 //   node fly/secrets.mjs status URL [NAME]      the status that answers, 000 for none; NAME is sent as X-ADMIN-KEY
 //   node fly/secrets.mjs organization           FLY_ORG, or personal
 //   node fly/secrets.mjs rotating               exits with 0 while .env holds a previous admin key
@@ -24,6 +25,13 @@ const databaseUrl = {
   expects:
     "a postgres:// address: the direct connection or the session pooler (5432), not the transaction pooler (6543)"
 }
+// No secret, but as long as a page: it goes the way of the secrets.
+const databaseCa = {
+  name: "DATABASE_CA",
+  form: /^-----BEGIN CERTIFICATE-----(\s|\\n)/,
+  expects: "a certificate in PEM form",
+  optional: true
+}
 const store = [
   { name: "SUPABASE_URL", form: /^https:\/\/\S+$/, expects: "https://<project>.supabase.co" },
   { name: "SUPABASE_SERVICE_ROLE_KEY", form: /^\S+$/, expects: "a key without blanks" }
@@ -38,16 +46,21 @@ const secrets = {
     { name: "MEDIPIM_API_KEY_SECRET", form: /^\S+$/, expects: "the secret of the MediPim API key" },
     ...store
   ],
-  maintainer: [adminKey, previousKey, databaseUrl, ...store],
+  maintainer: [adminKey, previousKey, databaseUrl, databaseCa, ...store],
   orchestrator: [
     adminKey,
     previousKey,
     databaseUrl,
+    databaseCa,
     { name: "NOTIFY_URL", form: /^https?:\/\/\S+$/, expects: "an http:// or https:// address", optional: true }
   ]
 }
 
-const values = existsSync(file) ? parseEnv(readFileSync(file, "utf8")) : {}
+/** Read on this machine only: by the scripts and by the command line. */
+const forTheOperator = ["FLY_ORG", "ORCHESTRATOR_URL"]
+
+const variablesOf = (path) => (existsSync(path) ? parseEnv(readFileSync(path, "utf8")) : {})
+const values = variablesOf(file)
 const textOf = (name) => (values[name] ?? "").trim()
 const isSet = ({ name }) => textOf(name) !== ""
 const secretsOf = (service) => secrets[service].filter(isSet)
@@ -55,8 +68,8 @@ const secretsOf = (service) => secrets[service].filter(isSet)
 const problemOf = (secret) => {
   if (!isSet(secret)) return secret.optional ? [] : [`${secret.name} is missing: ${secret.expects}`]
   if (!secret.form.test(textOf(secret.name))) return [`${secret.name} is not ${secret.expects}`]
-  // flyctl reads lines, and quotes have no escape in them.
-  return /["\n]/.test(textOf(secret.name)) ? [`${secret.name} holds a " that flyctl could not read`] : []
+  // The quotes that flyctl takes off have no escape in them.
+  return textOf(secret.name).includes('"') ? [`${secret.name} holds a " that flyctl could not read`] : []
 }
 
 const say = (lines) => {
@@ -103,8 +116,19 @@ const commands = {
     say(
       secretsOf(service)
         .filter(({ name }) => only.length === 0 || only.includes(name))
-        .map(({ name }) => `${name}="${textOf(name)}"`)
+        // flyctl reads lines; the services read \n as the end of one.
+        .map(({ name }) => `${name}="${textOf(name).replaceAll(/\r?\n/g, "\\n")}"`)
     ),
+  unsent: () => {
+    const examples = variablesOf(fileURLToPath(new URL("../.env.example", import.meta.url)))
+    const known = [...Object.values(secrets).flat(), ...forTheOperator.map((name) => ({ name }))].map(
+      ({ name }) => name
+    )
+    const unsent = Object.keys(values).filter(
+      (name) => isSet({ name }) && !known.includes(name) && textOf(name) !== (examples[name] ?? "").trim()
+    )
+    if (unsent.length > 0) say([unsent.join(" ")])
+  },
   status: async (url, name) => {
     const headers = name === undefined ? {} : { "X-ADMIN-KEY": textOf(name) }
     try {

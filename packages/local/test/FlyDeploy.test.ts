@@ -3,7 +3,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { root } from "../src/Workspace.ts"
-import { environment, flyHouse, type Variables } from "./FlyHouse.ts"
+import { environment, flyHouse, lineOf, type Variables } from "./FlyHouse.ts"
 import { appNames, apps, type Service, withYourNames } from "./FlyNames.ts"
 
 const secretNames = {
@@ -17,6 +17,7 @@ const secretNames = {
   [apps.maintainer]: ["ADMIN_KEY", "DATABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_URL"],
   [apps.orchestrator]: ["ADMIN_KEY", "DATABASE_URL"]
 }
+const optional = ["NOTIFY_URL", "DATABASE_CA"]
 const creates = (org: string) => appNames.map((app) => `apps create ${app} --org ${org}`)
 const imports = appNames.map((app) => `secrets import --stage --app ${app}`)
 const deploys = (Object.keys(apps) as Array<Service>).map(
@@ -45,9 +46,11 @@ describe("docs/fly-deployment.md", () => {
       const row = page.split("\n").find((line) => line.startsWith(`| \`${app}\``)) ?? ""
       const shown = [...row.matchAll(/`([A-Z_]+)`/g)].map(([, name]) => name)
       assert.sameMembers(
-        shown.filter((name) => name !== "NOTIFY_URL"),
+        shown.filter((name) => !optional.includes(name ?? "")),
         names
       )
+      const database = app !== apps.fetcher
+      assert.strictEqual(shown.includes("DATABASE_CA"), database)
     }
   })
 })
@@ -152,6 +155,52 @@ describe("fly/deploy.sh", () => {
       assert.strictEqual(deployed[apps.orchestrator]?.secrets.NOTIFY_URL, "https://hooks.test/token")
       assert.isUndefined(deployed[apps.fetcher]?.secrets.NOTIFY_URL)
       for (const app of appNames) assert.strictEqual(deployed[app]?.secrets.ADMIN_KEY_PREVIOUS, previous)
+    })
+  )
+
+  it.effect("sends the certificate of the database, which has many lines, as one line that the services read", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      const lines = [
+        "-----BEGIN CERTIFICATE-----",
+        "MIIDxDCCAqygAwIBAgIUbLxMod62P2ktCiAkxnKJwtE9VPYw==",
+        "-----END CERTIFICATE-----"
+      ]
+      for (const end of ["\n", "\r\n", "\\n"]) {
+        fly.setEnvText(
+          `${fly.envText().replace(/^DATABASE_CA=[^"']*(["'])[^"']*\1\n/m, "")}DATABASE_CA='${lines.join(end)}'\n`
+        )
+        const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--dry-run", "--only", "maintainer"]))
+        assert.strictEqual(code, 0, said)
+        for (const service of ["maintainer", "orchestrator"]) {
+          const sent = yield* Effect.promise(() =>
+            fly.spawned("node", [join(root, "fly/secrets.mjs"), "lines", service, "DATABASE_CA"])
+          )
+          assert.strictEqual(sent.said, `DATABASE_CA="${lines.join("\\n")}"\n`)
+        }
+      }
+      yield* Effect.promise(() => fly.run("deploy.sh", ["--yes", "--only", "maintainer"]))
+      assert.strictEqual(fly.state().apps[apps.maintainer]?.secrets.DATABASE_CA, lines.join("\\n"))
+    })
+  )
+
+  it.effect("names what is set in .env and goes to no app, but not what is as in .env.example", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      const example = readFileSync(join(root, ".env.example"), "utf8")
+      const others = { SYNC_CRON: "0 2 * * *", BUCKET: "another", MEDIPIM_FILTER: "{}", FLY_ORG: "pharmacy" }
+      fly.setEnvText(
+        `${example}\n${Object.entries({ ...environment, ...others })
+          .map(lineOf)
+          .join("")}`
+      )
+      const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--dry-run"]))
+      assert.strictEqual(code, 0, said)
+      const [, names = ""] = /^Not sent to Fly: (.*)\. Set .*fly\/\*\.toml/m.exec(said) ?? []
+      assert.sameMembers(names.split(" "), ["SYNC_CRON", "BUCKET", "MEDIPIM_FILTER"])
+      fly.setEnv(environment)
+      const plain = yield* Effect.promise(() => fly.run("deploy.sh", ["--dry-run"]))
+      assert.notInclude(plain.said, "Not sent")
     })
   )
 

@@ -26,7 +26,8 @@ interface Result {
   readonly said: string
 }
 
-const lineOf = ([name, value]: [string, string]): string => `${name}="${value}"\n`
+/** A variable as `.env` holds it. */
+export const lineOf = ([name, value]: [string, string]): string => `${name}="${value}"\n`
 
 /** A Fly of our own: a recording flyctl, the apps behind their addresses, and the `.env` of an operator. */
 export const flyHouse = Effect.acquireRelease(

@@ -16,9 +16,6 @@ export const apps: Readonly<Record<Service, string>> = {
 /** In the order in which they are deployed. */
 export const appNames: ReadonlyArray<string> = services.map((service) => apps[service])
 
-/** The documents say these names, whatever yours are. */
-export const documentedNames: ReadonlyArray<string> = services.map((service) => `medipim-${service}`)
-
-/** What a document says, about your apps. */
+/** What the documents say of the apps by their first names, said of yours. */
 export const withYourNames = (text: string): string =>
   services.reduce((said, service) => said.replaceAll(`medipim-${service}`, apps[service]), text)

@@ -1,7 +1,7 @@
 // Stands in for `flyctl`: writes down how it was called, and answers from a state that the test sees and sets.
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs"
 import { misunderstood } from "./FlyctlCommands.ts"
-import { documentedNames } from "./FlyNames.ts"
+import { withYourNames } from "./FlyNames.ts"
 
 export interface App {
   readonly org: string
@@ -36,7 +36,7 @@ const folder = process.env.FLY_STAND_IN
 if (folder !== undefined) {
   const stateFile = `${folder}/state.json`
   const state = JSON.parse(readFileSync(stateFile, "utf8")) as FlyState
-  const args = process.argv.slice(2)
+  const args = process.argv.slice(2).map(withYourNames)
   const command = args.join(" ")
   const stdin = command.startsWith("secrets import") ? readFileSync(0, "utf8") : ""
   const option = (name: string): string => args[args.indexOf(name) + 1] ?? ""
@@ -87,7 +87,7 @@ if (folder !== undefined) {
     if (!existsSync(option("--config"))) fails("there is no such configuration file")
     change(({ staged, releases }) => ({ secrets: staged, releases: releases + 1 }))
   } else {
-    const problem = misunderstood(args, [...Object.keys(apps), ...documentedNames])
+    const problem = misunderstood(args, Object.keys(apps))
     if (problem !== undefined) fails(problem)
     if (command.startsWith("secrets list")) {
       const names = Object.keys(apps[option("--app")]?.staged ?? {})
