@@ -12,7 +12,7 @@ Creates the apps that are missing, sets the secrets of each from .env, deploys f
 order, and waits until each is healthy. Can be repeated at any time: what is there already is not made again.
 
   --yes             does not ask
-  --only SERVICE    fetcher, maintainer or orchestrator; may be given more than once
+  --only SERVICE    fetcher, maintainer, orchestrator or all; may be given more than once
   --keep-secrets    deploys the code and leaves secrets as they are; needs no .env, and no app may be missing
   --new-key         puts the ADMIN_KEY of .env in the place of one that was lost; without this, a key that the orchestrator
                     does not know stops the deployment, and fly/rotate-admin-key.sh is the way to another one
@@ -33,7 +33,8 @@ while [ $# -gt 0 ]; do
     --only)
       case ${2:-} in
         fetcher | maintainer | orchestrator) only+=("$2") ;;
-        *) stop "--only takes fetcher, maintainer or orchestrator." "fly/deploy.sh --help" ;;
+        all) only+=("${services[@]}") ;;
+        *) stop "--only takes fetcher, maintainer, orchestrator or all." "fly/deploy.sh --help" ;;
       esac
       shift
       ;;
@@ -139,7 +140,7 @@ Deployed. Next:
     npm run medipim -- sync
     curl -s \$ORCHESTRATOR_URL/status -H "X-ADMIN-KEY: \$ADMIN_KEY" | jq .progress
   Every night at 2 AM in Sydney, by GitHub:
-    gh secret set MEDIPIM_ADMIN_KEY
+    gh secret set MEDIPIM_ADMIN_KEY --env sync
   What is going on:
     flyctl logs --app $(app_of orchestrator)
 END

@@ -62,7 +62,7 @@ begin() {
   cat << END
 
 Now move everybody who calls the orchestrator to the new key; the old one still works:
-  the secret of the GitHub workflow:   gh secret set MEDIPIM_ADMIN_KEY
+  the secret of the GitHub workflow:   gh secret set MEDIPIM_ADMIN_KEY --env sync
   external cron services, scripts, the machine that Fly's own schedule starts
 Then: fly/rotate-admin-key.sh --finish
 END

@@ -69,7 +69,7 @@ describe("fly/deploy.sh", () => {
         assert.strictEqual(releases, 1)
       }
       assert.include(said, "npm run medipim -- sync")
-      assert.include(said, "gh secret set MEDIPIM_ADMIN_KEY")
+      assert.include(said, "gh secret set MEDIPIM_ADMIN_KEY --env sync")
       showsNoSecret(said + fly.commands().join("\n"))
     })
   )
@@ -114,6 +114,15 @@ describe("fly/deploy.sh", () => {
       const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes", "--only", "maintainer"]))
       assert.strictEqual(code, 0, said)
       assert.deepEqual(Object.keys(fly.state().apps), [apps.maintainer])
+    })
+  )
+
+  it.effect("deploys all three with --only all, which the workflow says", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--dry-run", "--only", "all"]))
+      assert.strictEqual(code, 0, said)
+      for (const app of appNames) assert.include(said, `--app ${app}`)
     })
   )
 

@@ -53,7 +53,7 @@ describe("fly/rotate-admin-key.sh", () => {
       assert.strictEqual(ADMIN_KEY_PREVIOUS, oldKey)
       assert.deepEqual(fly.commands(), beginSteps)
       for (const call of fly.calls()) nobodyIsRefused(call, oldKey)
-      assert.include(begun.said, "gh secret set MEDIPIM_ADMIN_KEY")
+      assert.include(begun.said, "gh secret set MEDIPIM_ADMIN_KEY --env sync")
       assert.include(begun.said, "--finish")
 
       fly.forget()

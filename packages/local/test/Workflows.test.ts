@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { assert, describe, it, layer } from "@effect/vitest"
@@ -20,7 +20,13 @@ interface Workflow {
   readonly on: { readonly schedule?: ReadonlyArray<{ readonly cron: string }> }
   readonly permissions: unknown
   readonly concurrency: unknown
-  readonly jobs: Readonly<Record<string, { readonly "timeout-minutes": number; readonly steps: ReadonlyArray<Step> }>>
+  readonly jobs: Readonly<Record<string, Job>>
+}
+interface Job {
+  readonly "timeout-minutes": number
+  readonly environment?: string
+  readonly needs?: string
+  readonly steps: ReadonlyArray<Step>
 }
 
 const textOf = (name: string): string => readFileSync(join(root, `.github/workflows/${name}.yml`), "utf8")
@@ -30,7 +36,9 @@ const stepOf = (id: string): Step =>
     .flatMap(({ steps }) => steps)
     .find((step) => step.id === id) ?? assert.fail(`no step ${id}`)
 
-describe.each(["sync", "ci", "deploy"])("The workflow %s", (name) => {
+const workflows = readdirSync(join(root, ".github/workflows")).map((file) => file.replace(/\.yml$/, ""))
+
+describe.each(workflows)("The workflow %s", (name) => {
   const { permissions, concurrency, jobs } = workflowOf(name)
   const steps = Object.values(jobs).flatMap((job) => job.steps)
 
@@ -44,10 +52,52 @@ describe.each(["sync", "ci", "deploy"])("The workflow %s", (name) => {
     for (const { run } of steps) assert.notInclude(run ?? "", "${{")
   })
 
+  it("has no step that a linter of shell scripts would have to read", () => {
+    for (const { run } of steps) assert.notInclude(run?.trim() ?? "", "\n")
+  })
+
+  it("gives a secret only to a job of an environment", () => {
+    for (const [job, { environment }] of Object.entries(jobs)) {
+      if (JSON.stringify(jobs[job]).includes("secrets.")) assert.isDefined(environment, job)
+    }
+  })
+
   it("may read the code and no more, one at a time and not for ever", () => {
     assert.deepEqual(permissions, { contents: "read" })
     assert.isDefined(concurrency)
     for (const job of Object.values(jobs)) assert.isAtMost(job["timeout-minutes"], 180)
+  })
+})
+
+describe("The secrets of GitHub", () => {
+  const said = ["docs/fly-deployment.md", "docs/security.md", "fly/deploy.sh", "fly/rotate-admin-key.sh"]
+
+  it.each(said)("are set by %s in the environment whose job reads them", (file) => {
+    const commands = [...readFileSync(join(root, file), "utf8").matchAll(/gh secret set (\w+)(?: --env (\w+))?/g)]
+    assert.isNotEmpty(commands)
+    for (const [command, secret, environment] of commands) {
+      const readers = workflows
+        .flatMap((name) => Object.values(workflowOf(name).jobs))
+        .filter((job) => JSON.stringify(job).includes(`secrets.${secret} `))
+      assert.isNotEmpty(readers, command)
+      for (const reader of readers) assert.strictEqual(reader.environment, environment, command)
+    }
+  })
+})
+
+describe("deploy.yml", () => {
+  it("deploys nothing that was not checked and tested first", () => {
+    const { check, deploy } = workflowOf("deploy").jobs
+    assert.strictEqual(deploy?.needs, "check")
+    assert.deepEqual(
+      check?.steps.flatMap(({ run }) => run ?? []),
+      ["npm ci", "npm run check", "npm test"]
+    )
+  })
+
+  it("deploys by the script, with options that it knows", () => {
+    const { deploy } = workflowOf("deploy").jobs
+    assert.strictEqual(deploy?.steps.at(-1)?.run, 'fly/deploy.sh --yes --keep-secrets --only "$ONLY"')
   })
 })
 
@@ -91,14 +141,14 @@ describe("The night of the sync", () => {
 
 const products = 400
 
-interface Job {
+interface Played {
   readonly code: number
   readonly said: string
   readonly summary: string
 }
 
 /** Runs the script of a step as GitHub does, with these variables for its environment. */
-const play = (id: string, env: Readonly<Record<string, string>>): Effect.Effect<Job> =>
+const play = (id: string, env: Readonly<Record<string, string>>): Effect.Effect<Played> =>
   Effect.promise(
     () =>
       new Promise((resolve) => {
