@@ -11,7 +11,7 @@ export default defineConfig({
     // the tests that measure hold on a small machine.
     pool: "forks",
     maxWorkers: 2,
-    testTimeout: 30_000,
+    testTimeout: 60_000,
     hookTimeout: 60_000
   }
 })
