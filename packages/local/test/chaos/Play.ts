@@ -32,10 +32,14 @@ export const endOf = Effect.fnUntraced(function* (runId: string) {
   return run ?? (yield* Effect.fail("the run is not there"))
 })
 
+/** The engine leaves an interrupt unprocessed whose request has ended by itself; it is of no consequence. */
+const request = 0
+
 /** Waits until nothing works on the run any more: its record may say sooner that it is over. */
 const settled = Effect.gen(function* () {
   const sql = yield* SqlClient
-  const open = sql<{ readonly n: number }>`SELECT count(*)::int AS n FROM medipim.cluster_messages WHERE NOT processed`
+  const open = sql<{ readonly n: number }>`SELECT count(*)::int AS n FROM medipim.cluster_messages
+    WHERE NOT processed AND kind = ${request}`
   yield* open.pipe(
     Effect.repeat({ until: ([row]) => row?.n === 0, schedule: Schedule.spaced("50 millis") }),
     Effect.timeoutOrElse({ duration: settleWithin, orElse: () => Effect.fail("the workflow of the run did not end") })
