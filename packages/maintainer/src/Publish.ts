@@ -34,6 +34,9 @@ const noCounts: PublishCounts = {
   duplicates: 0
 }
 
+const isNotRunning = (error: { readonly _tag: string; readonly reason?: unknown }): error is PublishRefused =>
+  error._tag === "PublishRefused" && error.reason === "not-running"
+
 /** Each record is counted once: as a change, as unchanged, stale or rejected, or as a further line of a product. */
 const countsOf = (staged: StagedChanges, records: number, removed: number): PublishCounts => {
   const { inserted, updated, restored, stale, rejected } = staged
@@ -128,7 +131,7 @@ export class Publish extends Context.Service<
           .pipe(
             Effect.retry(passingFaults),
             Effect.raceFirst(stopped(request, manifest)),
-            Effect.catchTag("PublishRefused", unlessPublished(request.runId))
+            Effect.catchIf(isNotRunning, unlessPublished(request.runId))
           )
       })
 
