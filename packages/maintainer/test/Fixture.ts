@@ -131,14 +131,26 @@ export const stageAll = Effect.fnUntraced(function* (runId: RunId, snapshotId: S
   }
 })
 
+/** A run that is ready to be published. */
+export const stagedRun = Effect.fnUntraced(function* (sources: ReadonlyArray<unknown>) {
+  const runId = yield* beginRun()
+  const snapshotId = yield* snapshotOf(sources)
+  yield* stageAll(runId, snapshotId)
+  return { runId, snapshotId }
+})
+
+/** Forgets the catalogue and what was before. */
+export const empty = Effect.gen(function* () {
+  const sql = yield* SqlClient
+  yield* sql`TRUNCATE public.products, medipim.product_changes, medipim.rejected_records`
+})
+
 /** A whole sync of these sources. */
 export const sync = Effect.fnUntraced(function* (
   sources: ReadonlyArray<unknown>,
   options: { readonly force?: boolean; readonly dryRun?: boolean } = {}
 ) {
-  const runId = yield* beginRun()
-  const snapshotId = yield* snapshotOf(sources)
-  yield* stageAll(runId, snapshotId)
+  const { runId, snapshotId } = yield* stagedRun(sources)
   const publish = yield* Publish
   return yield* publish.run({ runId, snapshotId, ...options })
 })

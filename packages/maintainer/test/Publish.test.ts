@@ -3,7 +3,19 @@ import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { Publish } from "../src/Publish.ts"
 import { Stage } from "../src/Stage.ts"
-import { beginRun, line, product, products, services, snapshotOf, stageAll, sync, writeSnapshot } from "./Fixture.ts"
+import {
+  beginRun,
+  empty,
+  line,
+  product,
+  products,
+  services,
+  snapshotOf,
+  stageAll,
+  stagedRun,
+  sync,
+  writeSnapshot
+} from "./Fixture.ts"
 
 const rows = Effect.gen(function* () {
   const sql = yield* SqlClient
@@ -20,11 +32,6 @@ const changes = (runId: string) =>
         SELECT product_id AS id, change, changed_keys AS keys, before FROM medipim.product_changes
         WHERE run_id = ${runId} ORDER BY product_id`
   )
-
-const empty = Effect.gen(function* () {
-  const sql = yield* SqlClient
-  yield* sql`TRUNCATE public.products, medipim.product_changes, medipim.rejected_records`
-})
 
 layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Publish", (it) => {
   it.effect("publishes every product of the first snapshot", () =>
@@ -205,9 +212,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Publish",
     Effect.gen(function* () {
       yield* empty
       const publish = yield* Publish
-      const runId = yield* beginRun()
-      const snapshotId = yield* snapshotOf(products(30))
-      yield* stageAll(runId, snapshotId)
+      const { runId, snapshotId } = yield* stagedRun(products(30))
       yield* stageAll(runId, snapshotId)
       const first = yield* publish.run({ runId, snapshotId })
       const stored = yield* rows
@@ -247,76 +252,6 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Publish",
       const { counts, warnings } = yield* (yield* Publish).run({ runId, snapshotId: older })
       assert.deepInclude(counts, { unchanged: 30, removed: 0 })
       assert.match(warnings.join(), /a newer snapshot/)
-    })
-  )
-
-  it.effect("publishes nothing for a run that has ended", () =>
-    Effect.gen(function* () {
-      yield* empty
-      const runId = yield* beginRun()
-      const snapshotId = yield* snapshotOf(products(10))
-      yield* stageAll(runId, snapshotId)
-      yield* beginRun()
-      const refused = yield* Effect.flip((yield* Publish).run({ runId, snapshotId }))
-      assert.strictEqual(refused._tag === "PublishRefused" && refused.reason, "not-running")
-      assert.deepStrictEqual(yield* rows, [])
-      const late = yield* Effect.flip(stageAll(runId, snapshotId))
-      assert.strictEqual(late._tag, "RunNotRunning")
-    })
-  )
-
-  it.effect("publishes nothing for a run that somebody asked to cancel, though its record still says running", () =>
-    Effect.gen(function* () {
-      yield* empty
-      const sql = yield* SqlClient
-      const runId = yield* beginRun()
-      const snapshotId = yield* snapshotOf(products(10))
-      yield* stageAll(runId, snapshotId)
-      yield* sql`INSERT INTO medipim.sync_cancellations (run_id) VALUES (${runId})`
-      const refused = yield* Effect.flip((yield* Publish).run({ runId, snapshotId }))
-      assert.strictEqual(refused._tag === "PublishRefused" && refused.reason, "not-running")
-      assert.deepStrictEqual(yield* rows, [])
-    })
-  )
-
-  it.effect("answers as before when it is asked again, also when the run was to be cancelled after its publish", () =>
-    Effect.gen(function* () {
-      yield* empty
-      const sql = yield* SqlClient
-      const publish = yield* Publish
-      const runId = yield* beginRun()
-      const snapshotId = yield* snapshotOf(products(10))
-      yield* stageAll(runId, snapshotId)
-      const first = yield* publish.run({ runId, snapshotId })
-      assert.deepStrictEqual(yield* publish.run({ runId, snapshotId }), first)
-      yield* sql`INSERT INTO medipim.sync_cancellations (run_id) VALUES (${runId})`
-      for (let turn = 0; turn < 20; turn++) assert.deepStrictEqual(yield* publish.run({ runId, snapshotId }), first)
-    })
-  )
-
-  it.effect("is not stopped by the limit that the database sets to a statement", () =>
-    Effect.gen(function* () {
-      yield* empty
-      const sql = yield* SqlClient
-      const runId = yield* beginRun()
-      const snapshotId = yield* snapshotOf(products(10))
-      yield* stageAll(runId, snapshotId)
-      yield* sql.unsafe(`CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql
-        AS $$ BEGIN PERFORM nextval('public.tries'), pg_sleep(0.5); RETURN NEW; END $$`)
-      yield* sql`CREATE SEQUENCE public.tries`
-      yield* sql`CREATE TRIGGER slow BEFORE INSERT ON public.products FOR EACH STATEMENT EXECUTE FUNCTION public.slow()`
-      // New connections have the limit; those of before are ended.
-      yield* sql`ALTER ROLE CURRENT_USER SET statement_timeout = '200ms'`
-      const end = sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE application_name = 'medipim-maintainer-test' AND pid <> pg_backend_pid()`
-      yield* end
-      yield* Effect.ignore(sql`SELECT pg_terminate_backend(pg_backend_pid())`)
-      const { published } = yield* (yield* Publish).run({ runId, snapshotId })
-      yield* sql`ALTER ROLE CURRENT_USER RESET statement_timeout`
-      yield* sql`DROP TRIGGER slow ON public.products`
-      assert.isTrue(published)
-      const [tries] = yield* sql<{ readonly n: number }>`SELECT last_value::int AS n FROM public.tries`
-      assert.strictEqual(tries?.n, 1)
     })
   )
 

@@ -1,0 +1,70 @@
+import { assert, layer } from "@effect/vitest"
+import { Effect } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { Publish } from "../src/Publish.ts"
+import { beginRun, empty, products, services, stageAll, stagedRun } from "./Fixture.ts"
+
+layer(services, { excludeTestServices: true, timeout: "60 seconds" })("A publish", (it) => {
+  it.effect("publishes nothing for a run that has ended", () =>
+    Effect.gen(function* () {
+      yield* empty
+      const sql = yield* SqlClient
+      const { runId, snapshotId } = yield* stagedRun(products(10))
+      yield* beginRun()
+      const refused = yield* Effect.flip((yield* Publish).run({ runId, snapshotId }))
+      assert.strictEqual(refused._tag === "PublishRefused" && refused.reason, "not-running")
+      assert.deepStrictEqual(yield* sql`SELECT id FROM public.products`, [])
+      const late = yield* Effect.flip(stageAll(runId, snapshotId))
+      assert.strictEqual(late._tag, "RunNotRunning")
+    })
+  )
+
+  it.effect("publishes nothing for a run that somebody asked to cancel, though its record still says running", () =>
+    Effect.gen(function* () {
+      yield* empty
+      const sql = yield* SqlClient
+      const { runId, snapshotId } = yield* stagedRun(products(10))
+      yield* sql`INSERT INTO medipim.sync_cancellations (run_id) VALUES (${runId})`
+      const refused = yield* Effect.flip((yield* Publish).run({ runId, snapshotId }))
+      assert.strictEqual(refused._tag === "PublishRefused" && refused.reason, "not-running")
+      assert.deepStrictEqual(yield* sql`SELECT id FROM public.products`, [])
+    })
+  )
+
+  it.effect("answers as before when it is asked again, also when the run was to be cancelled after its publish", () =>
+    Effect.gen(function* () {
+      yield* empty
+      const sql = yield* SqlClient
+      const publish = yield* Publish
+      const { runId, snapshotId } = yield* stagedRun(products(10))
+      const first = yield* publish.run({ runId, snapshotId })
+      assert.deepStrictEqual(yield* publish.run({ runId, snapshotId }), first)
+      yield* sql`INSERT INTO medipim.sync_cancellations (run_id) VALUES (${runId})`
+      for (let turn = 0; turn < 20; turn++) assert.deepStrictEqual(yield* publish.run({ runId, snapshotId }), first)
+    })
+  )
+
+  it.effect("is not stopped by the limit that the database sets to a statement", () =>
+    Effect.gen(function* () {
+      yield* empty
+      const sql = yield* SqlClient
+      const { runId, snapshotId } = yield* stagedRun(products(10))
+      yield* sql.unsafe(`CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN PERFORM nextval('public.tries'), pg_sleep(0.5); RETURN NEW; END $$`)
+      yield* sql`CREATE SEQUENCE public.tries`
+      yield* sql`CREATE TRIGGER slow BEFORE INSERT ON public.products FOR EACH STATEMENT EXECUTE FUNCTION public.slow()`
+      // New connections have the limit; those of before are ended.
+      yield* sql`ALTER ROLE CURRENT_USER SET statement_timeout = '200ms'`
+      const end = sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name = 'medipim-maintainer-test' AND pid <> pg_backend_pid()`
+      yield* end
+      yield* Effect.ignore(sql`SELECT pg_terminate_backend(pg_backend_pid())`)
+      const { published } = yield* (yield* Publish).run({ runId, snapshotId })
+      yield* sql`ALTER ROLE CURRENT_USER RESET statement_timeout`
+      yield* sql`DROP TRIGGER slow ON public.products`
+      assert.isTrue(published)
+      const [tries] = yield* sql<{ readonly n: number }>`SELECT last_value::int AS n FROM public.tries`
+      assert.strictEqual(tries?.n, 1)
+    })
+  )
+})
