@@ -91,15 +91,19 @@ export class Replay extends Context.Service<
       })
 
       const countsOf = Effect.fnUntraced(function* (runId: RunId, { examined, rejected, unchanged, stale }: Seen) {
-        const [staged = { inserted: 0, updated: 0, restored: 0 }] = yield* sql<
-          Pick<PublishCounts, "inserted" | "updated" | "restored">
-        >`SELECT count(*) FILTER (WHERE change = 'inserted')::int AS inserted,
-            count(*) FILTER (WHERE change = 'updated')::int AS updated,
-            count(*) FILTER (WHERE change = 'restored')::int AS restored
-          FROM medipim.stage_products WHERE run_id = ${runId}`
-        const { inserted, updated, restored } = staged
+        const { inserted, updated, restored } = yield* catalogue.staged(runId, { offset: 0, limit: 0 })
         const duplicates = examined - rejected - unchanged - stale - inserted - updated - restored
-        return { records: examined, ...staged, unchanged, stale, removed: 0, rejected, duplicates } as const
+        return {
+          records: examined,
+          inserted,
+          updated,
+          restored,
+          unchanged,
+          stale,
+          removed: 0,
+          rejected,
+          duplicates
+        } as const
       })
 
       const end = Effect.fnUntraced(function* (runId: RunId, { records, ...changes }: PublishCounts) {
