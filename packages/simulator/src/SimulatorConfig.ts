@@ -14,5 +14,11 @@ export const simulatorConfig = loadSettings({
     secret,
     Redacted.make("simulator-secret-of-no-value")
   ),
+  requestsPerMinute: withDefault(
+    "SIMULATOR_REQUESTS_PER_MINUTE",
+    "more are answered 429",
+    wholeNumber(1, 1_000_000),
+    100
+  ),
   file: optional("SIMULATOR_FILE", "NDJSON, plain or .gz, to serve instead of a made catalogue", text)
 })
