@@ -24,7 +24,7 @@ export interface Options {
   readonly requestsPerMinute?: number
 }
 
-/** Requests of a key in a sliding minute (medipim-api-v4.md section 3). */
+/** Requests of a key in a sliding minute (medipim-api-v4.md section 2). */
 const documentedLimit = 100
 const pageSizes = [10, 50, 100, 250]
 const reachable = 10_000
