@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { gunzipSync } from "node:zlib"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
@@ -9,6 +8,7 @@ import { SnapshotId } from "@medipim/domain/Ids"
 import { allStatuses } from "@medipim/domain/MediPim"
 import { prefixOf } from "@medipim/domain/Snapshot"
 import { SnapshotStore } from "@medipim/domain/SnapshotStore"
+import { temporaryFolder } from "@medipim/local/TemporaryFolder"
 import * as FolderStore from "@medipim/platform/FolderStore"
 import { Simulator } from "@medipim/simulator/Simulator"
 import { Effect, Layer, Redacted, Stream } from "effect"
@@ -26,10 +26,7 @@ const patient = 20_000
 let serial = 0
 const nextId = () => SnapshotId.make(`20261123T020000Z-${String(++serial).padStart(8, "0")}`)
 
-const temporary = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "medipim-fetch-"))),
-  (dir) => Effect.sync(() => rmSync(dir, { recursive: true, force: true }))
-)
+const temporary = temporaryFolder("fetch")
 
 const downloads = (requestTimeout: number, secret = keySecret) =>
   Download.layer(allStatuses).pipe(

@@ -1,6 +1,3 @@
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { gunzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
@@ -9,6 +6,7 @@ import { allStatuses, MediPim } from "@medipim/domain/MediPim"
 import { type Manifest, manifestKey, prefixOf, type SourceRequest, sidecarKey } from "@medipim/domain/Snapshot"
 import { SnapshotStore } from "@medipim/domain/SnapshotStore"
 import { StreamBroken } from "@medipim/domain/StreamCheck"
+import { temporaryFolder } from "@medipim/local/TemporaryFolder"
 import * as FolderStore from "@medipim/platform/FolderStore"
 import { Effect, Fiber, Layer, Option, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -102,12 +100,7 @@ const medipim = (source: Source) =>
     })
   )
 
-const folder = Layer.unwrap(
-  Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "medipim-resume-"))),
-    (dir) => Effect.sync(() => rmSync(dir, { recursive: true, force: true }))
-  ).pipe(Effect.map((dir) => FolderStore.layer(dir)))
-)
+const folder = Layer.unwrap(Effect.map(temporaryFolder("resume"), FolderStore.layer))
 
 const around = (source: Source) =>
   Download.layer(allStatuses).pipe(

@@ -2,17 +2,12 @@
  * The content of the image at work as on Fly: an unprivileged user, and no more memory than the machine of each app has.
  * `npm run bench:image`, or `npm run bench:image -- 20000` for another number of products. Needs root, for control groups.
  */
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import { Console, Data, Duration, Effect, Layer, Redacted } from "effect"
-import { freePorts } from "../src/Ports.ts"
-import { start } from "../src/Program.ts"
-import { programsOf } from "../src/Stack.ts"
+import { Console, Data, Duration, Effect, Layer } from "effect"
 import { TestDatabase } from "../src/TestDatabase.ts"
-import { answers, command, ImageFolder, run, type Service, syncAt } from "../test/ImageFolder.ts"
-import { adminKey } from "../test/TestStack.ts"
+import { answers, command, ImageFolder, run, type Service, surroundings, syncAt } from "../test/ImageFolder.ts"
 
 const products = Number(process.argv[2] ?? 108_000)
 const mebibyte = 1024 * 1024
@@ -58,22 +53,7 @@ const inSeconds = (duration: Duration.Duration): string => `${Duration.toSeconds
 const peakOf = (group: string): number => Number(readFileSync(join(group, groups.peak), "utf8")) / mebibyte
 
 const program = Effect.gen(function* () {
-  const { dir } = yield* ImageFolder
-  const { url } = yield* TestDatabase
-  const snapshots = mkdtempSync(join(tmpdir(), "medipim-snapshots-"))
-  chmodSync(snapshots, 0o777)
-  yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(snapshots, { recursive: true })))
-  const on = yield* freePorts
-  const [simulator, ...services] = programsOf({
-    form: "src",
-    on,
-    products,
-    databaseUrl: Redacted.value(url),
-    adminKey,
-    store: { SNAPSHOT_DIR: snapshots },
-    logDir: dir
-  })
-  if (simulator !== undefined) yield* start(simulator, join(dir, ".."))
+  const { services, orchestrator } = yield* surroundings(products)
   const held: Array<readonly [string, string]> = []
   for (const { name, env, readyUrl } of services) {
     const group = yield* memoryLimit(name, machines[name as Service])
@@ -81,7 +61,7 @@ const program = Effect.gen(function* () {
     held.push([name, group])
     yield* Console.log(`${name}: ready after ${inSeconds(ready)}, in ${machines[name as Service]} MB`)
   }
-  const [taken, { status, failure, progress }] = yield* Effect.timed(syncAt(`http://localhost:${on.orchestrator.port}`))
+  const [taken, { status, failure, progress }] = yield* Effect.timed(syncAt(orchestrator))
   yield* Console.log(`${products} products: ${String(status)} after ${inSeconds(taken)}`)
   for (const [name, group] of held) yield* Console.log(`${name}: held ${peakOf(group).toFixed(0)} MB at most`)
   if (status !== "succeeded") return yield* new SyncFailed({ message: JSON.stringify(failure) })

@@ -1,8 +1,7 @@
-import { chmodSync, mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Context, Effect, Layer, type Redacted } from "effect"
 import { EmbeddedPostgres } from "./EmbeddedPostgres.ts"
+import { temporaryFolder } from "./TemporaryFolder.ts"
 
 /** An empty database for a suite of tests, on a server of its own that is gone with the suite. */
 export class TestDatabase extends Context.Service<TestDatabase, { readonly url: Redacted.Redacted }>()(
@@ -14,15 +13,9 @@ export class TestDatabase extends Context.Service<TestDatabase, { readonly url: 
   ).pipe(
     Layer.provide(
       Layer.unwrap(
-        Effect.acquireRelease(
-          Effect.sync(() => {
-            const folder = mkdtempSync(join(tmpdir(), "medipim-test-"))
-            // Run by root, Postgres belongs to another user, who has to get in here.
-            chmodSync(folder, 0o755)
-            return join(folder, "data")
-          }),
-          (dir) => Effect.sync(() => rmSync(join(dir, ".."), { recursive: true, force: true }))
-        ).pipe(Effect.map((dir) => EmbeddedPostgres.layer({ dir, port: 0, durable: false })))
+        Effect.map(temporaryFolder("test"), (folder) =>
+          EmbeddedPostgres.layer({ dir: join(folder, "data"), port: 0, durable: false })
+        )
       )
     )
   )

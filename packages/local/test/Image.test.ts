@@ -1,15 +1,12 @@
 import { execFileSync } from "node:child_process"
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import { freePorts } from "../src/Ports.ts"
-import { start } from "../src/Program.ts"
-import { programsOf } from "../src/Stack.ts"
 import { TestDatabase } from "../src/TestDatabase.ts"
 import { root } from "../src/Workspace.ts"
-import { answers, command, ImageFolder, run, type Service, syncAt } from "./ImageFolder.ts"
+import { answers, command, ImageFolder, run, type Service, surroundings, syncAt } from "./ImageFolder.ts"
 import { adminKey } from "./TestStack.ts"
 
 const products = 1000
@@ -92,28 +89,14 @@ layer(Layer.mergeAll(ImageFolder.layer, TestDatabase.layer), { excludeTestServic
         assert.strictEqual(yield* migration.exited, 0, migration.log())
         assert.include(migration.log(), "Migrated")
 
-        const snapshots = mkdtempSync(join(tmpdir(), "medipim-snapshots-"))
-        chmodSync(snapshots, 0o777)
-        yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(snapshots, { recursive: true })))
-        const on = yield* freePorts
-        const [simulator, ...programs] = programsOf({
-          form: "src",
-          on,
-          products,
-          databaseUrl,
-          adminKey,
-          store: { SNAPSHOT_DIR: snapshots },
-          logDir: dir
-        })
-        if (simulator === undefined) return assert.fail("no simulator")
-        yield* start(simulator, join(dir, ".."))
-        for (const { name, env, readyUrl } of programs) {
+        const { services, orchestrator } = yield* surroundings(products)
+        for (const { name, env, readyUrl } of services) {
           yield* run(name as Service, command, env)
           yield* answers(readyUrl)
           const health = yield* run(name as Service, [join(dir, "healthcheck.mjs")], env)
           assert.strictEqual(yield* health.exited, 0, `health check of the ${name}`)
         }
-        const ended = yield* syncAt(`http://localhost:${on.orchestrator.port}`)
+        const ended = yield* syncAt(orchestrator)
         assert.strictEqual(ended.status, "succeeded")
         assert.deepInclude(ended.progress as object, { inserted: products, rejected: 0 })
       }).pipe(Effect.scoped)

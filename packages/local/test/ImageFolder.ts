@@ -2,8 +2,13 @@ import { execFileSync } from "node:child_process"
 import { chmodSync, copyFileSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Context, Effect, Layer, Schedule } from "effect"
+import { Context, Effect, Layer, Redacted, Schedule } from "effect"
+import { freePorts } from "../src/Ports.ts"
 import { accountOf } from "../src/PostgresBinaries.ts"
+import { start } from "../src/Program.ts"
+import { programsOf } from "../src/Stack.ts"
+import { temporaryFolder } from "../src/TemporaryFolder.ts"
+import { TestDatabase } from "../src/TestDatabase.ts"
 import { tether } from "../src/Tether.ts"
 import { root } from "../src/Workspace.ts"
 import { adminKey } from "./TestStack.ts"
@@ -102,4 +107,24 @@ export const syncAt = Effect.fnUntraced(function* (orchestrator: string) {
     Effect.filterOrFail(({ status }) => status !== "running"),
     Effect.retry(patiently)
   )
+})
+
+/** All that the services of the image need around them: a database, a place for snapshots, and the simulator. */
+export const surroundings = Effect.fnUntraced(function* (products: number) {
+  const { url } = yield* TestDatabase
+  const snapshots = yield* temporaryFolder("snapshots")
+  chmodSync(snapshots, 0o777)
+  const on = yield* freePorts
+  const logDir = yield* temporaryFolder("logs")
+  const [simulator, ...services] = programsOf({
+    form: "src",
+    on,
+    products,
+    databaseUrl: Redacted.value(url),
+    adminKey,
+    store: { SNAPSHOT_DIR: snapshots },
+    logDir
+  })
+  if (simulator !== undefined) yield* start(simulator, logDir)
+  return { services, orchestrator: `http://localhost:${on.orchestrator.port}` }
 })

@@ -1,5 +1,3 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { assert, layer } from "@effect/vitest"
@@ -8,6 +6,7 @@ import { Effect, Layer, Redacted } from "effect"
 import { freePorts } from "../src/Ports.ts"
 import { start } from "../src/Program.ts"
 import { programsOf } from "../src/Stack.ts"
+import { temporaryFolder } from "../src/TemporaryFolder.ts"
 import { TestDatabase } from "../src/TestDatabase.ts"
 import { sync } from "./TestStack.ts"
 
@@ -24,15 +23,7 @@ const keys: Readonly<Record<string, Record<string, string>>> = {
 const halfway = Layer.unwrap(
   Effect.gen(function* () {
     const { url } = yield* TestDatabase
-    const dir = yield* Effect.acquireRelease(
-      Effect.sync(() => {
-        const made = mkdtempSync(join(tmpdir(), "medipim-rotation-"))
-        chmodSync(made, 0o755)
-        mkdirSync(join(made, "logs"))
-        return made
-      }),
-      (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
-    )
+    const dir = yield* temporaryFolder("rotation")
     const on = yield* freePorts
     const programs = programsOf({
       form: "src",
@@ -41,11 +32,11 @@ const halfway = Layer.unwrap(
       databaseUrl: Redacted.value(url),
       adminKey: before,
       store: { SNAPSHOT_DIR: join(dir, "snapshots") },
-      logDir: join(dir, "logs")
+      logDir: dir
     })
     yield* Effect.forEach(
       programs.map((program) => ({ ...program, env: { ...program.env, ...keys[program.name] } })),
-      (program) => start(program, join(dir, "logs")),
+      (program) => start(program, dir),
       { concurrency: 4 }
     )
     return OrchestratorClient.layer({

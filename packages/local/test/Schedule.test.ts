@@ -1,5 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { assert, layer } from "@effect/vitest"
@@ -10,6 +9,7 @@ import { Clock, Effect, Layer, Redacted, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { freePorts } from "../src/Ports.ts"
 import { start } from "../src/Program.ts"
+import { temporaryFolder } from "../src/TemporaryFolder.ts"
 import { TestDatabase } from "../src/TestDatabase.ts"
 import { adminKey } from "./TestStack.ts"
 
@@ -20,11 +20,6 @@ const database = Migrations.layer.pipe(
     )
   ),
   Layer.provideMerge([TestDatabase.layer, NodeHttpClient.layerUndici])
-)
-
-const folder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "medipim-schedule-"))),
-  (dir) => Effect.sync(() => rmSync(dir, { recursive: true, force: true }))
 )
 
 const day = 24 * 60 * 60 * 1000
@@ -40,7 +35,7 @@ layer(database, { excludeTestServices: true })("Two orchestrators with SYNC_CRON
     Effect.gen(function* () {
       const sql = yield* SqlClient
       const { url } = yield* TestDatabase
-      const dir = yield* folder
+      const dir = yield* temporaryFolder("schedule")
       const due = (yield* Clock.currentTimeMillis) - 3 * 60 * 60 * 1000
       const cron = dailyAt(due)
       yield* sql`INSERT INTO medipim.sync_schedule (cron, timezone, handled_until)

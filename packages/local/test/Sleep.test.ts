@@ -1,5 +1,3 @@
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { assert, layer } from "@effect/vitest"
@@ -10,6 +8,7 @@ import { SqlClient } from "effect/sql/SqlClient"
 import { freePorts } from "../src/Ports.ts"
 import { type Program, start } from "../src/Program.ts"
 import { programsOf } from "../src/Stack.ts"
+import { temporaryFolder } from "../src/TemporaryFolder.ts"
 import { TestDatabase } from "../src/TestDatabase.ts"
 import { machine } from "./Machine.ts"
 import { adminKey, ended } from "./TestStack.ts"
@@ -20,19 +19,9 @@ const products = 600
 /** The download takes six times as long. */
 const drip = { at: 0, delayMs: (6 * idle) / products }
 
-const temporary = Effect.acquireRelease(
-  Effect.sync(() => {
-    const dir = mkdtempSync(join(tmpdir(), "medipim-sleep-"))
-    mkdirSync(join(dir, "logs"))
-    return dir
-  }),
-  (dir) => Effect.sync(() => rmSync(dir, { recursive: true, force: true }))
-)
-
 const make = Effect.gen(function* () {
   const { url } = yield* TestDatabase
-  const dir = yield* temporary
-  const logDir = join(dir, "logs")
+  const logDir = yield* temporaryFolder("sleep")
   const on = yield* freePorts
   const programs = programsOf({
     form: "src",
@@ -40,7 +29,7 @@ const make = Effect.gen(function* () {
     products,
     databaseUrl: Redacted.value(url),
     adminKey,
-    store: { SNAPSHOT_DIR: join(dir, "snapshots") },
+    store: { SNAPSHOT_DIR: join(logDir, "snapshots") },
     logDir
   })
   const program = (name: string, env: Record<string, string> = {}): Program => {

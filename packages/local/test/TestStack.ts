@@ -1,5 +1,3 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type { SyncOptions } from "@medipim/domain/SyncOptions"
@@ -8,19 +6,10 @@ import * as Postgres from "@medipim/platform/Postgres"
 import { Context, Effect, Layer, Redacted, Schedule } from "effect"
 import { freePorts } from "../src/Ports.ts"
 import { startPrograms } from "../src/Stack.ts"
+import { temporaryFolder } from "../src/TemporaryFolder.ts"
 import { TestDatabase } from "../src/TestDatabase.ts"
 
 export const adminKey = "test-key-of-forty-characters-0123456789ab"
-
-const temporary = Effect.acquireRelease(
-  Effect.sync(() => {
-    const dir = mkdtempSync(join(tmpdir(), "medipim-stack-"))
-    chmodSync(dir, 0o755)
-    mkdirSync(join(dir, "logs"))
-    return dir
-  }),
-  (dir) => Effect.sync(() => rmSync(dir, { recursive: true, force: true }))
-)
 
 /** The whole system as real processes on a database of its own, and ways to reach it. */
 export class TestStack extends Context.Service<
@@ -45,7 +34,7 @@ export class TestStack extends Context.Service<
       Effect.gen(function* () {
         const { url } = yield* TestDatabase
         const databaseUrl = Redacted.value(url)
-        const dir = yield* temporary
+        const dir = yield* temporaryFolder("stack")
         const on = yield* freePorts
         const snapshotDir = join(dir, "snapshots")
         const { addresses } = yield* startPrograms({
@@ -55,7 +44,7 @@ export class TestStack extends Context.Service<
           databaseUrl,
           adminKey,
           store: store ?? { SNAPSHOT_DIR: snapshotDir },
-          logDir: join(dir, "logs")
+          logDir: dir
         })
         const key = Redacted.make(adminKey)
         const control = (route: string, body?: unknown) =>

@@ -1,10 +1,10 @@
 import { spawnSync } from "node:child_process"
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { creator } from "@secretlint/secretlint-rule-pattern"
 import { Effect } from "effect"
+import { temporaryFolder } from "../src/TemporaryFolder.ts"
 import { root } from "../src/Workspace.ts"
 
 const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
@@ -13,29 +13,23 @@ const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
 
 /** A repository with these files, in which a script of ours runs as npm would run it. */
 const repository = (files: Readonly<Record<string, string>>) =>
-  Effect.map(
-    Effect.acquireRelease(
-      Effect.sync(() => mkdtempSync(join(tmpdir(), "medipim-checks-"))),
-      (dir) => Effect.sync(() => rmSync(dir, { recursive: true }))
-    ),
-    (dir) => {
-      for (const [path, text] of Object.entries(files)) {
-        mkdirSync(dirname(join(dir, path)), { recursive: true })
-        writeFileSync(join(dir, path), text)
-      }
-      copyFileSync(join(root, ".secretlintrc.json"), join(dir, ".secretlintrc.json"))
-      spawnSync("git", ["init", "--quiet"], { cwd: dir })
-      spawnSync("git", ["add", "."], { cwd: dir })
-      return (script: string) => {
-        const { status, stdout, stderr } = spawnSync("/bin/sh", ["-c", scripts[script] ?? "exit 2"], {
-          cwd: dir,
-          encoding: "utf8",
-          env: { PATH: `${join(root, "node_modules/.bin")}:${dirname(process.execPath)}:/usr/bin:/bin` }
-        })
-        return { status, said: stdout + stderr }
-      }
+  Effect.map(temporaryFolder("checks"), (dir) => {
+    for (const [path, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(dir, path)), { recursive: true })
+      writeFileSync(join(dir, path), text)
     }
-  )
+    copyFileSync(join(root, ".secretlintrc.json"), join(dir, ".secretlintrc.json"))
+    spawnSync("git", ["init", "--quiet"], { cwd: dir })
+    spawnSync("git", ["add", "."], { cwd: dir })
+    return (script: string) => {
+      const { status, stdout, stderr } = spawnSync("/bin/sh", ["-c", scripts[script] ?? "exit 2"], {
+        cwd: dir,
+        encoding: "utf8",
+        env: { PATH: `${join(root, "node_modules/.bin")}:${dirname(process.execPath)}:/usr/bin:/bin` }
+      })
+      return { status, said: stdout + stderr }
+    }
+  })
 
 describe("npm run check", () => {
   it.effect("fails on a mere warning of the Dockerfile's linter, which tells it and ends with 0", () =>

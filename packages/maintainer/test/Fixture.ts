@@ -1,12 +1,10 @@
 import { createHash } from "node:crypto"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { gzipSync } from "node:zlib"
 import { type RunId, SnapshotId, timedIdOf } from "@medipim/domain/Ids"
 import { allStatuses, byCreation } from "@medipim/domain/MediPim"
 import { type Manifest, manifestKey, type Part, partKey } from "@medipim/domain/Snapshot"
 import { SnapshotStore } from "@medipim/domain/SnapshotStore"
+import { temporaryFolder } from "@medipim/local/TemporaryFolder"
 import { TestDatabase } from "@medipim/local/TestDatabase"
 import * as FolderStore from "@medipim/platform/FolderStore"
 import * as Migrations from "@medipim/platform/Migrations"
@@ -44,12 +42,7 @@ export const products = (count: number): ReadonlyArray<Source> => Array.from({ l
 export const line = (result: unknown, index: number, total: number): string =>
   `${JSON.stringify({ meta: { total, index }, result })}\n`
 
-const temporaryStore = Layer.unwrap(
-  Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "medipim-snapshots-"))),
-    (dir) => Effect.sync(() => rmSync(dir, { recursive: true, force: true }))
-  ).pipe(Effect.map((dir) => FolderStore.layer(dir)))
-)
+const temporaryStore = Layer.unwrap(Effect.map(temporaryFolder("snapshots"), FolderStore.layer))
 
 /** The maintainer's services on a database and a store of their own; batches of 10 lines. */
 export const services = Layer.merge(Publish.layer, Replay.layer).pipe(

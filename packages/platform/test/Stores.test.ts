@@ -1,8 +1,8 @@
-import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { chmodSync, existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, layer } from "@effect/vitest"
 import { SnapshotStore } from "@medipim/domain/SnapshotStore"
+import { temporaryFolder } from "@medipim/local/TemporaryFolder"
 import { Effect, Fiber, Layer, Redacted, Stream } from "effect"
 import * as FolderStore from "../src/FolderStore.ts"
 import * as SupabaseStore from "../src/SupabaseStore.ts"
@@ -10,10 +10,7 @@ import { storeConformance } from "./StoreConformance.ts"
 import { SupabaseStandIn } from "./SupabaseStandIn.ts"
 
 const folder = Layer.unwrap(
-  Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "medipim-store-"))),
-    (dir) => Effect.sync(() => rmSync(dir, { recursive: true, force: true }))
-  ).pipe(Effect.map((dir) => FolderStore.layer(join(dir, "deeper", "snapshots"))))
+  Effect.map(temporaryFolder("store"), (dir) => FolderStore.layer(join(dir, "deeper", "snapshots")))
 )
 
 const supabase = (key?: string) =>
@@ -129,7 +126,7 @@ layer(supabase("sb_secret_wrong-key-0123456789"), { excludeTestServices: true })
 layer(folder, { excludeTestServices: true })("A folder", (it) => {
   it.effect("leaves no half-written file behind and says what it may not do", () =>
     Effect.gen(function* () {
-      const dir = mkdtempSync(join(tmpdir(), "medipim-folder-"))
+      const dir = yield* temporaryFolder("folder")
       const store = yield* SnapshotStore.pipe(Effect.provide(FolderStore.layer(dir)))
       yield* store.put("s/x", Buffer.from("1"), "text/plain")
       assert.deepStrictEqual(readdirSync(join(dir, "s")), ["x"])
@@ -140,7 +137,6 @@ layer(folder, { excludeTestServices: true })("A folder", (it) => {
         assert.strictEqual((yield* Effect.flip(store.put("s/y", Buffer.from("1"), "text/plain"))).fault, "denied")
         chmodSync(dir, 0o700)
       }
-      rmSync(dir, { recursive: true, force: true })
     })
   )
 })

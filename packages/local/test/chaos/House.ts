@@ -1,7 +1,6 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { mkdirSync, readFileSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Postgres from "@medipim/platform/Postgres"
 import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
@@ -10,22 +9,13 @@ import { EmbeddedPostgres, freePort } from "../../src/EmbeddedPostgres.ts"
 import { freePorts } from "../../src/Ports.ts"
 import { start } from "../../src/Program.ts"
 import { programsOf } from "../../src/Stack.ts"
+import { temporaryFolder } from "../../src/TemporaryFolder.ts"
 import { makeProxy } from "./Proxy.ts"
 import { download } from "./Source.ts"
 
 export type ServiceName = "fetcher" | "maintainer" | "orchestrator" | "second"
 const adminKey = "test-key-of-forty-characters-0123456789ab"
 export const headers = { "x-admin-key": adminKey, "content-type": "application/json" }
-
-const folder = Effect.acquireRelease(
-  Effect.sync(() => {
-    const dir = mkdtempSync(join(tmpdir(), "medipim-chaos-"))
-    chmodSync(dir, 0o755)
-    mkdirSync(join(dir, "logs"))
-    return dir
-  }),
-  (dir) => Effect.sync(() => rmSync(dir, { recursive: true, force: true }))
-)
 
 /** Who hears how runs end: the run ids, in the order in which they came. */
 const listener = Effect.gen(function* () {
@@ -50,7 +40,8 @@ const listener = Effect.gen(function* () {
 
 /** The system as real processes, with a proxy on every way between them, on a Postgres that can be crashed. */
 const make = Effect.fnUntraced(function* (products: number) {
-  const dir = yield* folder
+  const dir = yield* temporaryFolder("chaos")
+  mkdirSync(join(dir, "logs"))
   const on = yield* freePorts
   const supabase = yield* SupabaseStandIn
   const told = yield* listener
