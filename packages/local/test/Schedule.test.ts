@@ -11,6 +11,7 @@ import { freePorts } from "../src/Ports.ts"
 import { start } from "../src/Program.ts"
 import { temporaryFolder } from "../src/TemporaryFolder.ts"
 import { TestDatabase } from "../src/TestDatabase.ts"
+import { dailyAt } from "./DailyCron.ts"
 import { adminKey } from "./TestStack.ts"
 
 const database = Migrations.layer.pipe(
@@ -23,12 +24,6 @@ const database = Migrations.layer.pipe(
 )
 
 const day = 24 * 60 * 60 * 1000
-
-/** A daily cron for this moment, by the clock of UTC. */
-const dailyAt = (millis: number): string => {
-  const due = new Date(millis)
-  return `${due.getUTCMinutes()} ${due.getUTCHours()} * * *`
-}
 
 layer(database, { excludeTestServices: true })("Two orchestrators with SYNC_CRON", (it) => {
   it.effect("make up for one sync that was due while none was up, and both tell when the next one starts", () =>

@@ -6,6 +6,7 @@ import * as Postgres from "@medipim/platform/Postgres"
 import { Clock, Context, Effect, Fiber, Layer, Option, Schedule, Scope } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { TestClock } from "effect/testing"
+import { dailyAt } from "../../local/test/DailyCron.ts"
 import * as Engine from "../src/Engine.ts"
 import { RunRecords } from "../src/RunRecords.ts"
 import { Runs } from "../src/Runs.ts"
@@ -94,12 +95,6 @@ const anew = Effect.gen(function* () {
   yield* sql`DELETE FROM medipim.sync_schedule`
   attempts = 0
 })
-
-/** A daily cron for this moment, by the clock of UTC. */
-const dailyAt = (millis: number): string => {
-  const due = new Date(millis)
-  return `${due.getUTCMinutes()} ${due.getUTCHours()} * * *`
-}
 
 layer(database, { excludeTestServices: true })("The schedule", (it) => {
   it.effect("starts each night's sync once, with two orchestrators that look at the same moment", () =>
