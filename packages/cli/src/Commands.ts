@@ -125,7 +125,8 @@ const status = Command.make(
     const text = [
       `now            ${state}`,
       `last published ${status.lastSuccessAt ?? "never"}${status.stale ? " (stale)" : ""}`,
-      ...(status.lastRun === null ? [] : [`last run       ${runLine(status.lastRun)}`])
+      ...(status.lastRun === null ? [] : [`last run       ${runLine(status.lastRun)}`]),
+      ...(status.nextScheduledRun === null ? [] : [`next sync      ${status.nextScheduledRun}`])
     ]
     yield* Console.log(json ? JSON.stringify(status) : text.join("\n"))
   })

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
@@ -11,6 +12,7 @@ import { freePorts } from "../src/Ports.ts"
 import { start } from "../src/Program.ts"
 import { temporaryFolder } from "../src/TemporaryFolder.ts"
 import { TestDatabase } from "../src/TestDatabase.ts"
+import { root } from "../src/Workspace.ts"
 import { dailyAt } from "./DailyCron.ts"
 import { adminKey } from "./TestStack.ts"
 
@@ -57,13 +59,14 @@ layer(database, { excludeTestServices: true })("Two orchestrators with SYNC_CRON
           },
           dir
         )
-        return yield* OrchestratorClient.pipe(
+        const client = yield* OrchestratorClient.pipe(
           Effect.provide(OrchestratorClient.layer({ baseUrl, adminKey: Redacted.make(adminKey) }))
         )
+        return { client, baseUrl }
       })
       const both = yield* Effect.all([orchestrator("one"), orchestrator("other")], { concurrency: 2 })
 
-      for (const client of both) {
+      for (const { client, baseUrl } of both) {
         const status = yield* client.status().pipe(
           Effect.filterOrFail(({ isRunning }) => isRunning),
           Effect.retry(Schedule.spaced("100 millis"))
@@ -71,6 +74,12 @@ layer(database, { excludeTestServices: true })("Two orchestrators with SYNC_CRON
         assert.strictEqual(status.mode, "full")
         const next = Date.parse(status.nextScheduledRun ?? "")
         assert.strictEqual(next, Math.floor(due / 60_000) * 60_000 + day)
+        const { stdout } = spawnSync(
+          process.execPath,
+          ["--conditions=medipim-source", join(root, "packages/cli/src/main.ts"), "status"],
+          { encoding: "utf8", env: { ORCHESTRATOR_URL: baseUrl, ADMIN_KEY: adminKey } }
+        )
+        assert.include(stdout, `next sync      ${status.nextScheduledRun}`)
         const { runs } = yield* client.runs({ query: {} })
         assert.strictEqual(runs.length, 1)
       }
