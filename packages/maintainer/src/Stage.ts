@@ -2,18 +2,11 @@ import type { Chunk } from "@medipim/domain/ChunkPlan"
 import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import type { StoreError } from "@medipim/domain/SnapshotStore"
 import { type ChunkCounts, nothingYet, type StageRequest } from "@medipim/http-api/MaintainerApi"
-import { Context, Effect, Layer, Schema, Stream } from "effect"
+import { Context, Effect, Layer, Stream } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { decide, decode, glance, isSame, type Known, type Peeked } from "./Decision.ts"
 import { type SnapshotBroken, SnapshotReader, type StoredLine } from "./SnapshotReader.ts"
-import { type Decided, Staging } from "./Staging.ts"
-
-/** The run was cancelled, has ended, or never was. */
-export class RunNotRunning extends Schema.TaggedError<RunNotRunning>()("RunNotRunning", { runId: Schema.String }) {
-  override get message(): string {
-    return `Run ${this.runId} is not running: nothing is staged for it.`
-  }
-}
+import { type Decided, type RunNotRunning, Staging } from "./Staging.ts"
 
 export interface Staged {
   readonly counts: ChunkCounts
@@ -90,11 +83,10 @@ export class Stage extends Context.Service<
           { runId, snapshotId, offset, limit }: StageRequest,
           onProgress: (counts: ChunkCounts) => Effect.Effect<void>
         ) {
-          if (!(yield* staging.isRunning(runId))) return yield* new RunNotRunning({ runId })
-          yield* staging.sweep(runId)
           const manifest = yield* reader.manifest(snapshotId)
           const range: Chunk = { offset, limit: Math.max(0, Math.min(limit, manifest.records - offset)) }
           yield* staging.restart(runId, range)
+          yield* staging.sweep(runId)
           const counts = yield* reader.lines(manifest, range).pipe(
             Stream.grouped(batchSize),
             Stream.mapEffect(stageBatch(runId, snapshotId), { concurrency: batchesAtOnce }),

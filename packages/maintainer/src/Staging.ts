@@ -3,12 +3,19 @@ import type { Chunk } from "@medipim/domain/ChunkPlan"
 import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import type { ChunkCounts } from "@medipim/http-api/MaintainerApi"
 import { passingFaults } from "@medipim/platform/Postgres"
-import { Context, Effect, Layer, Option, Result } from "effect"
+import { Context, Effect, Layer, Option, Result, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Decision, Known } from "./Decision.ts"
 import { columnNames, columnText, productColumns } from "./ProductColumns.ts"
 import type { StoredLine } from "./SnapshotReader.ts"
+
+/** The run was cancelled, has ended or published, or never was. */
+export class RunNotRunning extends Schema.TaggedError<RunNotRunning>()("RunNotRunning", { runId: Schema.String }) {
+  override get message(): string {
+    return `Run ${this.runId} is not running: nothing is staged for it.`
+  }
+}
 
 /** A line and what is to be done with it. */
 export interface Decided {
@@ -33,12 +40,13 @@ export class Staging extends Context.Service<
     ) => Effect.Effect<void, SqlError>
     /** Records that a chunk is staged, with its counts. */
     readonly finish: (runId: RunId, offset: number, counts: ChunkCounts) => Effect.Effect<void, SqlError>
-    /** Forgets what an earlier try of this chunk left, so that staging it again gives the same rows. */
-    readonly restart: (runId: RunId, chunk: Chunk) => Effect.Effect<void, SqlError>
+    /**
+     * Forgets what an earlier try of this chunk left, so that staging it again gives the same rows. A publish of the run
+     * sees all of the earlier try or none of it; once it has published, or is over, nothing of the run is forgotten.
+     */
+    readonly restart: (runId: RunId, chunk: Chunk) => Effect.Effect<void, SqlError | RunNotRunning>
     /** Drops what runs before this one left. */
     readonly sweep: (runId: RunId) => Effect.Effect<void, SqlError>
-    /** Whether the run may still stage: it exists and is running. */
-    readonly isRunning: (runId: RunId) => Effect.Effect<boolean, SqlError>
   }
 >()("maintainer/Staging") {
   static readonly layer = Layer.effect(
@@ -50,6 +58,15 @@ export class Staging extends Context.Service<
         Effect.flatMap(Effect.serviceOption(sql.transactionService), (transaction) =>
           Option.isSome(transaction) ? effect : Effect.retry(effect, passingFaults)
         )
+
+      /** Until the end of the transaction the run can neither be published nor end; waits for a publish on its way. */
+      const stillStages = Effect.fnUntraced(function* (runId: RunId) {
+        const rows = yield* sql`SELECT FROM medipim.sync_runs
+          WHERE id = ${runId} AND status = 'running' AND published_at IS NULL
+            AND NOT EXISTS (SELECT FROM medipim.sync_cancellations WHERE run_id = ${runId})
+          FOR SHARE`
+        if (rows.length === 0) return yield* new RunNotRunning({ runId })
+      })
 
       const names = columnNames.join(", ")
       const casts = columnNames.map((name) => `u.${name}::${productColumns[name]}`).join(", ")
@@ -132,28 +149,27 @@ export class Staging extends Context.Service<
             stale = EXCLUDED.stale, rejected = EXCLUDED.rejected, staged_at = now()`
       }, repeat)
 
-      const restart = Effect.fn("Staging.restart")(function* (runId: RunId, { offset, limit }: Chunk) {
-        const within = (column: string) =>
-          sql`run_id = ${runId} AND ${sql(column)} >= ${offset} AND ${sql(column)} < ${offset + limit}`
-        const batches = yield* sql`DELETE FROM medipim.stage_batches WHERE ${within("first_record")} RETURNING 1`
-        yield* sql`DELETE FROM medipim.rejected_records WHERE ${within("record")}`
-        yield* sql`DELETE FROM medipim.sync_chunks WHERE ${within("first_record")}`
-        // Rows are written before their batch is: without a batch only a batch in flight can have left some.
-        if (batches.length > 0) yield* sql`DELETE FROM medipim.stage_products WHERE ${within("record")}`
-      }, repeat)
+      const restart = Effect.fn("Staging.restart")(
+        function* (runId: RunId, { offset, limit }: Chunk) {
+          yield* stillStages(runId)
+          const within = (column: string) =>
+            sql`run_id = ${runId} AND ${sql(column)} >= ${offset} AND ${sql(column)} < ${offset + limit}`
+          const batches = yield* sql`DELETE FROM medipim.stage_batches WHERE ${within("first_record")} RETURNING 1`
+          yield* sql`DELETE FROM medipim.rejected_records WHERE ${within("record")}`
+          yield* sql`DELETE FROM medipim.sync_chunks WHERE ${within("first_record")}`
+          // Rows are written before their batch is: without a batch only a batch in flight can have left some.
+          if (batches.length > 0) yield* sql`DELETE FROM medipim.stage_products WHERE ${within("record")}`
+        },
+        sql.withTransaction,
+        Effect.retry(passingFaults)
+      )
 
       const sweep = Effect.fn("Staging.sweep")(function* (runId: RunId) {
         yield* sql`DELETE FROM medipim.stage_products WHERE run_id < ${runId}`
         yield* sql`DELETE FROM medipim.stage_batches WHERE run_id < ${runId}`
       }, repeat)
 
-      const isRunning = Effect.fn("Staging.isRunning")(function* (runId: RunId) {
-        const rows = yield* sql`SELECT FROM medipim.sync_runs WHERE id = ${runId} AND status = 'running'
-          AND NOT EXISTS (SELECT FROM medipim.sync_cancellations WHERE run_id = ${runId})`
-        return rows.length > 0
-      }, repeat)
-
-      return Staging.of({ known, write, finish, restart, sweep, isRunning })
+      return Staging.of({ known, write, finish, restart, sweep })
     })
   )
 }

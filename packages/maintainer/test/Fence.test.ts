@@ -1,8 +1,8 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect } from "effect"
+import { Deferred, Effect, Fiber, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { Publish } from "../src/Publish.ts"
-import { beginRun, empty, products, services, stageAll, stagedRun } from "./Fixture.ts"
+import { beginRun, empty, products, services, stageAll, stagedRun, sync } from "./Fixture.ts"
 
 layer(services, { excludeTestServices: true, timeout: "60 seconds" })("A publish", (it) => {
   it.effect("publishes nothing for a run that has ended", () =>
@@ -29,6 +29,42 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("A publish
       assert.strictEqual(refused._tag === "PublishRefused" && refused.reason, "not-running")
       assert.deepStrictEqual(yield* sql`SELECT id FROM public.products`, [])
     })
+  )
+
+  it.effect("loses nothing to a call of its own staging that comes late", () =>
+    Effect.gen(function* () {
+      yield* empty
+      const sql = yield* SqlClient
+      yield* sync(products(30))
+      const changed = products(30).map((one) => ({ ...one, publicPrice: 1 }))
+      const { runId, snapshotId } = yield* stagedRun([...changed, { id: "M000000099", publicPrice: "no figure" }])
+      const before = yield* sql`SELECT * FROM medipim.rejected_records ORDER BY record`
+      const isLocked = yield* Deferred.make<void>()
+      const letGo = yield* Deferred.make<void>()
+      const lock = sql`LOCK TABLE public.products IN SHARE MODE`.pipe(
+        Effect.andThen(Deferred.succeed(isLocked, undefined)),
+        Effect.andThen(Deferred.await(letGo)),
+        sql.withTransaction
+      )
+      yield* Effect.forkScoped(lock)
+      yield* Deferred.await(isLocked)
+      const publishing = yield* Effect.forkScoped((yield* Publish).run({ runId, snapshotId, force: true }))
+      yield* sql<{ readonly n: number }>`SELECT count(*)::int AS n FROM pg_locks
+        WHERE relation = 'public.products'::regclass AND NOT granted`.pipe(
+        Effect.repeat({ until: ([row]) => row?.n === 1, schedule: Schedule.spaced("20 millis") })
+      )
+      const late = yield* Effect.forkScoped(Effect.flip(stageAll(runId, snapshotId)))
+      // Long enough for all that a staging does before it waits.
+      yield* Effect.sleep("500 millis")
+      yield* Deferred.succeed(letGo, undefined)
+      assert.strictEqual((yield* Fiber.join(publishing)).counts.updated, 30)
+      assert.strictEqual((yield* Fiber.join(late))._tag, "RunNotRunning")
+      const [prices] = yield* sql`SELECT count(*)::int AS n FROM public.products
+        WHERE (raw ->> 'publicPrice')::int = 1 AND removed_at IS NULL`
+      assert.deepStrictEqual(prices, { n: 30 })
+      assert.deepStrictEqual(yield* sql`SELECT * FROM medipim.rejected_records ORDER BY record`, before)
+      assert.strictEqual(before.length, 1)
+    }).pipe(Effect.scoped)
   )
 
   it.effect("answers as before when it is asked again, also when the run was to be cancelled after its publish", () =>
