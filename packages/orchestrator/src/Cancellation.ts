@@ -24,7 +24,6 @@ export const unlessCancelled = <A, R>(
 ): Effect.Effect<A, SyncFailed, R> => {
   // While the database does not answer, the work that needs it will notice.
   const goesOn = Effect.orElseSucceed(records.goesOn(runId), () => true)
-  const hasPublished = Effect.orElseSucceed(records.hasPublished(runId), () => false)
   const stopped = goesOn.pipe(
     Effect.repeat({ schedule: Schedule.spaced(look), while: (running) => running }),
     Effect.andThen(cancelled)
@@ -32,11 +31,6 @@ export const unlessCancelled = <A, R>(
   return execute.pipe(
     // A service may notice first, and refuse to work for a run that is over.
     Effect.catch((error) => Effect.flatMap(goesOn, (running) => (running ? Effect.fail(error) : cancelled))),
-    Effect.raceFirst(stopped),
-    // A publish whose commit was on its way has won against the cancellation: asked again, it tells its result.
-    Effect.catchIf(
-      ({ code }) => code === cancelledCode,
-      (error) => Effect.flatMap(hasPublished, (published) => (published ? execute : Effect.fail(error)))
-    )
+    Effect.raceFirst(stopped)
   )
 }

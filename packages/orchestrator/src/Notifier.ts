@@ -58,7 +58,7 @@ export class Notifier extends Context.Service<
             Option.match(address, {
               onNone: () =>
                 run.mode === "notification-only"
-                  ? Effect.fail(new NotTold({ message: "NOTIFY_URL is not set.", passing: false }))
+                  ? Effect.fail(new NotTold({ message: "NOTIFY_URL is not set on the orchestrator.", passing: false }))
                   : Effect.void,
               onSome: (url) => post(url, run)
             })

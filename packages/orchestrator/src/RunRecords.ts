@@ -1,6 +1,7 @@
 import { type RunId, type SnapshotId, timedIdOf } from "@medipim/domain/Ids"
 import { noProgress, type Phase, type Progress, Run, type RunFailure } from "@medipim/domain/Run"
 import type { SyncOptions } from "@medipim/domain/SyncOptions"
+import { PublishResult } from "@medipim/http-api/MaintainerApi"
 import { SyncRunning } from "@medipim/http-api/OrchestratorApi"
 import { passingFaults } from "@medipim/platform/Postgres"
 import { Clock, Context, Effect, Layer, Option, Random, Schedule, Schema } from "effect"
@@ -8,6 +9,7 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 
 const Runs = Schema.Array(Run)
+const Results = Schema.Array(PublishResult)
 
 /** What of a run is written while it goes on. */
 export interface Advance {
@@ -36,8 +38,8 @@ export class RunRecords extends Context.Service<
     readonly running: Effect.Effect<Option.Option<Run>, SqlError>
     /** True until the run has ended or somebody asked to cancel it; one that has published can no longer be cancelled. */
     readonly goesOn: (id: RunId) => Effect.Effect<boolean, SqlError>
-    /** Whether the run has published; waits for a publish that is just being committed or taken back. */
-    readonly hasPublished: (id: RunId) => Effect.Effect<boolean, SqlError>
+    /** What the run has published, if it has; waits for a publish that is just being committed or taken back. */
+    readonly published: (id: RunId) => Effect.Effect<Option.Option<PublishResult>, SqlError>
     /** Asks whoever works on the run to stop, also in the middle of its publish. */
     readonly requestCancel: (id: RunId) => Effect.Effect<void, SqlError>
     /** When a whole snapshot was last published, and when the newest of those was begun, as ISO text. */
@@ -49,8 +51,8 @@ export class RunRecords extends Context.Service<
     /** Does nothing once the run has ended. */
     readonly advance: (id: RunId, advance: Advance) => Effect.Effect<void, SqlError>
     /**
-     * Ends a running run, however long the database is away. One that has published can no longer be cancelled, and has succeeded
-     * whatever happened to the answer of the publish.
+     * Ends a running run, however long the database is away. One that has published can no longer be cancelled, and has
+     * succeeded with what it published, whatever happened to the answer of the publish.
      */
     readonly end: (id: RunId, ending: Ending) => Effect.Effect<void, SqlError>
   }
@@ -60,6 +62,7 @@ export class RunRecords extends Context.Service<
     Effect.gen(function* () {
       const sql = yield* SqlClient
       const decode = Schema.decodeUnknownEffect(Runs)
+      const decodeResults = Schema.decodeUnknownEffect(Results)
       const repeat = <A>(effect: Effect.Effect<A, SqlError>) => Effect.retry(effect, passingFaults)
       const iso = (column: string) =>
         sql.literal(`to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
@@ -109,9 +112,10 @@ export class RunRecords extends Context.Service<
         return rows.length > 0
       }, repeat)
 
-      const hasPublished = Effect.fn("RunRecords.hasPublished")(function* (id: RunId) {
-        const rows = yield* sql`SELECT published_at FROM medipim.sync_runs WHERE id = ${id} FOR SHARE`
-        return rows.some(({ published_at }) => published_at !== null)
+      const published = Effect.fn("RunRecords.published")(function* (id: RunId) {
+        const rows = yield* sql`SELECT published_at, result FROM medipim.sync_runs WHERE id = ${id} FOR SHARE`
+        const results = rows.filter(({ published_at }) => published_at !== null).map(({ result }) => result)
+        return Option.fromUndefinedOr((yield* Effect.orDie(decodeResults(results)))[0])
       }, repeat)
 
       const requestCancel = Effect.fn("RunRecords.requestCancel")(function* (id: RunId) {
@@ -161,8 +165,10 @@ export class RunRecords extends Context.Service<
           yield* sql`UPDATE medipim.sync_runs
           SET status = CASE WHEN published_at IS NULL THEN ${ending.status} ELSE 'succeeded' END,
             failure = CASE WHEN published_at IS NULL THEN ${failure}::jsonb END, ended_at = now(), phase = 'idle',
-            progress = CASE WHEN ${ending.status} = 'succeeded'
-              THEN progress || '{"percent": 100, "etaSeconds": 0}' ELSE progress || '{"etaSeconds": null}' END
+            progress = CASE WHEN published_at IS NOT NULL
+              THEN progress || ((result -> 'counts') - 'records') || '{"percent": 100, "etaSeconds": 0}'
+              WHEN ${ending.status} = 'succeeded' THEN progress || '{"percent": 100, "etaSeconds": 0}'
+              ELSE progress || '{"etaSeconds": null}' END
           WHERE id = ${id} AND status = 'running' AND (published_at IS NULL OR ${ending.status} <> 'cancelled')`
         },
         Effect.retry({ while: passingFaults.while, schedule: Schedule.spaced("2 seconds") })
@@ -174,7 +180,7 @@ export class RunRecords extends Context.Service<
         list,
         running,
         goesOn,
-        hasPublished,
+        published,
         requestCancel,
         lastPublished,
         isNotified,

@@ -32,8 +32,8 @@ export class Runs extends Context.Service<
     readonly find: (id: string) => Effect.Effect<Run, RunNotFound | SqlError>
     /** News of a run until it has ended. */
     readonly events: (id: string) => Effect.Effect<Stream.Stream<RunEvent>, RunNotFound | SqlError>
-    /** Goes on with the run that an earlier process left, if there is one. */
-    readonly recover: Effect.Effect<void, SqlError>
+    /** Goes on with the run that an earlier process left, if there is one. What keeps it from doing so is logged. */
+    readonly recover: Effect.Effect<void>
   }
 >()("orchestrator/Runs") {
   static readonly layer = (defaultChunkSize: number) =>
@@ -57,7 +57,10 @@ export class Runs extends Context.Service<
         const launch = Effect.fn("Runs.launch")(function* (run: Run) {
           mine = run.runId
           yield* Effect.logInfo(`Sync ${run.runId} starts`, run.options)
-          yield* Sync.execute(payloadOf(run), { discard: true })
+          yield* Sync.execute(payloadOf(run), { discard: true }).pipe(
+            // Its record stands: the next look of `recovery` sets it going.
+            Effect.catchDefect((fault) => Effect.logWarning(`Sync ${run.runId} is set going a little later`, fault))
+          )
         }, inEngine)
 
         const start = Effect.fn("Runs.start")(function* (options: SyncOptions) {
@@ -122,15 +125,18 @@ export class Runs extends Context.Service<
               failure: { code: "Lost", message: "The run ended without a record of it; the log has the reason." }
             })
           }
-        }).pipe(Effect.withSpan("Runs.recover"), inEngine)
+        }).pipe(
+          Effect.withSpan("Runs.recover"),
+          inEngine,
+          // What the engine cannot do while the database is away is a defect to it.
+          Effect.ignoreCause({ log: "Warn" })
+        )
 
         return Runs.of({ start, launch, cancel, find, events: (id) => Effect.as(find(id), news(id)), recover })
       })
     )
   /** Recovers when the process starts, and goes on looking: a run is never left alone because a database was away. */
   static readonly recovery = Layer.effectDiscard(
-    Effect.flatMap(Runs, ({ recover }) =>
-      recover.pipe(Effect.ignore({ log: "Warn" }), Effect.repeat(Schedule.spaced(patrol)), Effect.forkScoped)
-    )
+    Effect.flatMap(Runs, ({ recover }) => recover.pipe(Effect.repeat(Schedule.spaced(patrol)), Effect.forkScoped))
   )
 }

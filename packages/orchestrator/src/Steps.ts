@@ -9,6 +9,7 @@ import { Activity, type WorkflowEngine } from "effect/workflow"
 import { unlessCancelled } from "./Cancellation.ts"
 import type { Journal } from "./Journal.ts"
 import { Notifier } from "./Notifier.ts"
+import { noted } from "./Persistence.ts"
 import { type Ending, RunRecords } from "./RunRecords.ts"
 import { call, follow, SyncFailed } from "./ServiceCalls.ts"
 import { Wake } from "./Wake.ts"
@@ -56,18 +57,21 @@ export class Steps extends Context.Service<
         const notifier = yield* Notifier
         const wake = yield* Wake
 
+        const kept = <S extends Schema.Top, R>(
+          name: string,
+          success: S,
+          execute: Effect.Effect<S["Type"], SyncFailed, R>
+        ) =>
+          noted(
+            Activity.make({ name, success, error: SyncFailed, execute: Effect.provideService(execute, Wake, wake) })
+          )
+
         const step = <S extends Schema.Top, R>(
           runId: RunId,
           name: string,
           success: S,
           execute: Effect.Effect<S["Type"], SyncFailed, R>
-        ) =>
-          Activity.make({
-            name,
-            success,
-            error: SyncFailed,
-            execute: unlessCancelled(records, runId, execute).pipe(Effect.provideService(Wake, wake))
-          })
+        ) => kept(name, success, unlessCancelled(records, runId, execute))
 
         const snapshots = call("fetcher", fetcher.snapshots()).pipe(Effect.map(({ snapshots }) => snapshots))
 
@@ -149,39 +153,48 @@ export class Steps extends Context.Service<
             ).pipe(Effect.map(({ counts }) => counts))
           ).pipe(Effect.tap((counts) => journal.chunk(offset, counts, true)))
 
-        const publish: Steps["Service"]["publish"] = ({ runId, snapshotId, round }, { offset, limit, force, dryRun }) =>
-          step(
-            runId,
-            `publish${again(round)}`,
-            PublishResult,
-            call(
-              "maintainer",
-              maintainer.publish({
-                payload: {
-                  runId,
-                  snapshotId,
-                  ...(offset === undefined ? {} : { offset }),
-                  ...(limit === undefined ? {} : { limit }),
-                  ...(force === undefined ? {} : { force }),
-                  ...(dryRun === undefined ? {} : { dryRun })
-                }
-              }),
-              longestPublish
-            )
+        /** Whatever became of the answer, what is published is published: also when it was to be cancelled meanwhile. */
+        const orPublished = (runId: RunId) => (error: SyncFailed) =>
+          records.published(runId).pipe(
+            // Who cannot be asked knows of nothing; the end of the run asks once more.
+            Effect.orElseSucceed((): Option.Option<PublishResult> => Option.none()),
+            Effect.flatMap((found) => (Option.isSome(found) ? Effect.succeed(found.value) : Effect.fail(error)))
           )
 
+        const publish: Steps["Service"]["publish"] = (
+          { runId, snapshotId, round },
+          { offset, limit, force, dryRun }
+        ) => {
+          const payload = {
+            runId,
+            snapshotId,
+            ...(offset === undefined ? {} : { offset }),
+            ...(limit === undefined ? {} : { limit }),
+            ...(force === undefined ? {} : { force }),
+            ...(dryRun === undefined ? {} : { dryRun })
+          }
+          const asked = call("maintainer", maintainer.publish({ payload }), longestPublish)
+          return kept(
+            `publish${again(round)}`,
+            PublishResult,
+            unlessCancelled(records, runId, asked).pipe(Effect.catch(orPublished(runId)))
+          )
+        }
+
         const notify: Steps["Service"]["notify"] = (runId, ending) =>
-          Activity.make({
-            name: "notify",
-            success: Schema.NullOr(Schema.String),
-            execute: Effect.gen(function* () {
-              if (yield* records.isNotified(runId)) return null
-              const run = yield* Effect.map(records.find(runId), Option.getOrThrow)
-              yield* notifier.send({ ...run, ...ending })
-              yield* records.markNotified(runId)
-              return null
-            }).pipe(Effect.catch(({ message }) => Effect.succeed(`Nobody was notified: ${message}`)))
-          })
+          noted(
+            Activity.make({
+              name: "notify",
+              success: Schema.NullOr(Schema.String),
+              execute: Effect.gen(function* () {
+                if (yield* records.isNotified(runId)) return null
+                const run = yield* Effect.map(records.find(runId), Option.getOrThrow)
+                yield* notifier.send({ ...run, ...ending })
+                yield* records.markNotified(runId)
+                return null
+              }).pipe(Effect.catch(({ message }) => Effect.succeed(`Nobody was notified: ${message}`)))
+            })
+          )
 
         return Steps.of({
           fetch,

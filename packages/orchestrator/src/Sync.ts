@@ -65,15 +65,18 @@ const endingOf = (cause: Cause.Cause<SyncFailed>): Ending => {
 }
 
 /** Tells and records how a run ends. Nobody is told of a run that somebody has stopped. */
-const end = Effect.fn("Sync.end")(function* (runId: RunId, ending: Ending, journal: Journal) {
+const end = Effect.fn("Sync.end")(function* ({ runId, options }: Payload, ending: Ending, journal: Journal) {
   const records = yield* RunRecords
   const steps = yield* Steps
-  if (ending.status !== "cancelled") {
-    yield* journal.phase("notifying")
-    const problem = yield* steps.notify(runId, ending)
-    if (problem !== null) yield* journal.note(problem)
-  }
-  yield* Effect.orDie(records.end(runId, ending))
+  const finish = (as: Ending) => Effect.orDie(records.end(runId, as))
+  if (ending.status === "cancelled") return yield* finish(ending)
+  yield* journal.phase("notifying")
+  const problem = yield* steps.notify(runId, ending)
+  if (problem === null) return yield* finish(ending)
+  yield* journal.note(problem)
+  // What went wrong with the telling spoils no run that has done something else.
+  const isForNothing = options.mode === "notification-only" && ending.status === "succeeded"
+  yield* finish(isForNothing ? { status: "failed", failure: { code: "NotTold", message: problem } } : ending)
 })
 
 /** Registers the workflow. However a run ends, its record says so; only a stopping process leaves it to go on later. */
@@ -85,9 +88,9 @@ export const layer = Sync.toLayer((payload) =>
       Effect.tapCause((cause) =>
         Cause.hasInterrupts(cause)
           ? Effect.void
-          : Effect.logError("The sync failed", cause).pipe(Effect.andThen(end(runId, endingOf(cause), journal)))
+          : Effect.logError("The sync failed", cause).pipe(Effect.andThen(end(payload, endingOf(cause), journal)))
       ),
-      Effect.tap(() => end(runId, { status: "succeeded" }, journal)),
+      Effect.tap(() => end(payload, { status: "succeeded" }, journal)),
       options.debug === true ? Effect.provideService(References.MinimumLogLevel, "Debug") : identity
     )
   })
