@@ -34,6 +34,10 @@ export type Segment = typeof Segment.Type
 export const SourceRequest = Schema.Struct({ filter: Schema.Json, sorting: Schema.Json })
 export type SourceRequest = typeof SourceRequest.Type
 
+/** A request and the address that it went to. */
+export const Asked = Schema.Struct({ ...SourceRequest.fields, url: Schema.optionalKey(Schema.String) })
+export type Asked = typeof Asked.Type
+
 /** Where a broken download can go on: the last creation second that was seen and the ids that it had so far. */
 export const Cursor = Schema.Struct({ createdAt: Count, ids: Schema.Array(Schema.String) })
 export type Cursor = typeof Cursor.Type
@@ -43,7 +47,7 @@ export const Sidecar = Schema.Struct({
   ...Part.fields,
   /** What the source announced when the download began, and what was asked. */
   total: Count,
-  request: SourceRequest,
+  request: Asked,
   /** The requests so far, up to the end of this part. */
   segments: Schema.NonEmptyArray(Segment),
   /** `null` where going on would not be sure. */
@@ -57,7 +61,7 @@ export const Manifest = Schema.Struct({
   snapshotId: SnapshotId,
   startedAt: Schema.String,
   finishedAt: Schema.String,
-  request: SourceRequest,
+  request: Asked,
   /** What the source announced. Equal to `records` in every manifest; both are kept so that a reader can see it. */
   total: Count,
   records: Count,
@@ -79,7 +83,9 @@ export const SnapshotSummary = Schema.Struct({
   bytes: Count,
   compressedBytes: Count,
   parts: Count,
-  complete: Schema.Boolean
+  complete: Schema.Boolean,
+  /** In lists: a download of today would ask the same, at the same address. */
+  current: Schema.optionalKey(Schema.Boolean)
 })
 export type SnapshotSummary = typeof SnapshotSummary.Type
 

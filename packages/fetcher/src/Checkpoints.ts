@@ -1,12 +1,12 @@
 import { isDeepStrictEqual } from "node:util"
 import type { SnapshotId } from "@medipim/domain/Ids"
 import {
+  type Asked,
   type Cursor,
   type Part,
   prefixOf,
   type Segment,
   Sidecar,
-  type SourceRequest,
   sidecarKey
 } from "@medipim/domain/Snapshot"
 import { SnapshotStore, type StoreError } from "@medipim/domain/SnapshotStore"
@@ -68,7 +68,7 @@ export class Checkpoints extends Context.Service<
   {
     readonly save: (id: SnapshotId, number: number, part: CutPart) => Effect.Effect<Sidecar, StoreError>
     /** Where to go on; everything that does not belong to it is removed. */
-    readonly load: (id: SnapshotId, request: SourceRequest) => Effect.Effect<Checkpoint, StoreError>
+    readonly load: (id: SnapshotId, request: Asked) => Effect.Effect<Checkpoint, StoreError>
     /** Removes all of it. */
     readonly clear: (id: SnapshotId) => Effect.Effect<void, StoreError>
   }
@@ -96,7 +96,7 @@ export class Checkpoints extends Context.Service<
           )
         )
 
-      const load = Effect.fn("Checkpoints.load")(function* (id: SnapshotId, request: SourceRequest) {
+      const load = Effect.fn("Checkpoints.load")(function* (id: SnapshotId, request: Asked) {
         const objects = yield* store.list(prefixOf(id))
         const sizes = new Map(objects.map(({ key, size }) => [key, size]))
         const isBeside = (number: number) => sizes.has(sidecarKey(id, number))

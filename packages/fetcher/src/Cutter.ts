@@ -1,7 +1,7 @@
 import { makeCreationCursor } from "@medipim/domain/CreationCursor"
 import type { SnapshotId } from "@medipim/domain/Ids"
 import { makeLineSplitter } from "@medipim/domain/LineSplitter"
-import { partKey, type Segment, type Sidecar, type SourceRequest } from "@medipim/domain/Snapshot"
+import { type Asked, partKey, type Segment, type Sidecar } from "@medipim/domain/Snapshot"
 import { makeStreamCheck, StreamBroken } from "@medipim/domain/StreamCheck"
 import { Array as Arr } from "effect"
 import type { Checkpoint, CutPart } from "./Checkpoints.ts"
@@ -23,7 +23,7 @@ export const isResumable = ({ fault }: StreamBroken): boolean => goesOn.has(faul
 
 export interface Cutting {
   readonly snapshotId: SnapshotId
-  readonly request: SourceRequest
+  readonly request: Asked
   /** What earlier requests have brought. */
   readonly before: Checkpoint
   /** When the request of this stream was made. */

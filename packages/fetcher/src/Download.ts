@@ -1,6 +1,6 @@
 import type { SnapshotId } from "@medipim/domain/Ids"
 import { byCreation, MediPim, type MediPimError, sinceCreation } from "@medipim/domain/MediPim"
-import { Manifest, manifestKey, type Sidecar, type SourceRequest } from "@medipim/domain/Snapshot"
+import { type Asked, Manifest, manifestKey, type Sidecar } from "@medipim/domain/Snapshot"
 import { SnapshotStore, type StoreError } from "@medipim/domain/SnapshotStore"
 import { StreamBroken } from "@medipim/domain/StreamCheck"
 import { Clock, Context, DateTime, Effect, Layer, Metric, Option, Schedule, Schema, Stream } from "effect"
@@ -33,13 +33,19 @@ const records = Metric.counter("medipim_fetch_records", { description: "Records 
 const bytes = Metric.counter("medipim_fetch_bytes", { description: "Bytes downloaded", incremental: true })
 const breaks = Metric.counter("medipim_fetch_stream_broken", { description: "Broken downloads", incremental: true })
 
+/** An address without what may be secret in it. */
+const placeOf = (url: string): string => {
+  const { origin, pathname } = new URL(url)
+  return origin + pathname
+}
+
 const encodeManifest = Schema.encodeEffect(Schema.fromJsonString(Manifest))
 const end = Symbol("end of the stream")
 
 /** The manifest of these parts, or of an empty answer. */
 const manifestOf = (
   id: SnapshotId,
-  request: SourceRequest,
+  request: Asked,
   before: Checkpoint,
   added: ReadonlyArray<Sidecar>,
   times: Pick<Manifest, "startedAt" | "finishedAt">
@@ -67,6 +73,8 @@ const manifestOf = (
 export class Download extends Context.Service<
   Download,
   {
+    /** What a download asks, as the fetcher is set today. */
+    readonly asked: Asked
     /**
      * Goes on where an earlier call was stopped or killed, and does nothing more when the snapshot is complete. A
      * failure leaves the parts: the next call goes on behind them, and `Snapshots.prune` clears what nobody asks for.
@@ -74,7 +82,7 @@ export class Download extends Context.Service<
     readonly run: (id: SnapshotId, onProgress: OnProgress) => Effect.Effect<Manifest, DownloadError>
   }
 >()("fetcher/Download") {
-  static readonly layer = (filter: SourceRequest["filter"]) =>
+  static readonly layer = ({ filter, url }: Pick<Asked, "filter" | "url">) =>
     Layer.effect(
       Download,
       Effect.gen(function* () {
@@ -82,7 +90,7 @@ export class Download extends Context.Service<
         const store = yield* SnapshotStore
         const snapshots = yield* Snapshots
         const checkpoints = yield* Checkpoints
-        const request: SourceRequest = { filter, sorting: byCreation }
+        const asked: Asked = { ...(url === undefined ? {} : { url: placeOf(url) }), filter, sorting: byCreation }
         const now = Effect.map(DateTime.now, DateTime.formatIso)
 
         /** Stores what one stream brings; when it breaks, what it brought until then. */
@@ -131,18 +139,18 @@ export class Download extends Context.Service<
         })
 
         const attempt = Effect.fn("Download.attempt")(function* (id: SnapshotId, onProgress: OnProgress) {
-          const before = yield* checkpoints.load(id, request)
+          const before = yield* checkpoints.load(id, asked)
           const { cursor } = before
           if (cursor !== null) yield* Effect.logInfo(`The download goes on after ${before.records} records`)
           const startedAt = yield* now
-          const opened = yield* medipim.open(cursor === null ? request : sinceCreation(request, cursor.createdAt))
+          const opened = yield* medipim.open(cursor === null ? asked : sinceCreation(asked, cursor.createdAt))
           if (Option.isNone(opened) && cursor !== null) {
             const counts = { received: before.records, expected: before.total }
             return yield* new StreamBroken({ fault: "total", ...counts, detail: "the rest of the catalogue is gone" })
           }
-          const cutting = { snapshotId: id, request, before, startedAt }
+          const cutting = { snapshotId: id, request: asked, before, startedAt }
           const added = Option.isSome(opened) ? yield* partsOf(cutting, opened.value, onProgress) : []
-          const manifest = manifestOf(id, request, before, added, { startedAt, finishedAt: yield* now })
+          const manifest = manifestOf(id, asked, before, added, { startedAt, finishedAt: yield* now })
           const text = yield* Effect.orDie(encodeManifest(manifest))
           yield* store.put(manifestKey(id), Buffer.from(text), "application/json")
           return manifest
@@ -172,7 +180,7 @@ export class Download extends Context.Service<
           )
         })
 
-        return Download.of({ run })
+        return Download.of({ asked, run })
       })
     )
 }

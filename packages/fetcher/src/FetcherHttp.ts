@@ -1,5 +1,6 @@
+import { isDeepStrictEqual } from "node:util"
 import { SnapshotId, timedIdOf } from "@medipim/domain/Ids"
-import { summaryOf } from "@medipim/domain/Snapshot"
+import { type Manifest, summaryOf } from "@medipim/domain/Snapshot"
 import { SnapshotStore } from "@medipim/domain/SnapshotStore"
 import { type Busy, Unavailable } from "@medipim/http-api/Failure"
 import { FetcherApi } from "@medipim/http-api/FetcherApi"
@@ -43,6 +44,10 @@ const fetcherLayer = HttpApiBuilder.group(
     const snapshots = yield* Snapshots
     const job = yield* Job
     const startedAt = yield* Clock.currentTimeMillis
+    const listed = (manifest: Manifest) => ({
+      ...summaryOf(manifest),
+      current: isDeepStrictEqual(manifest.request, download.asked)
+    })
     return handlers.handleAll({
       status: () =>
         Effect.map(Clock.currentTimeMillis, (now) => {
@@ -70,7 +75,7 @@ const fetcherLayer = HttpApiBuilder.group(
       }),
       snapshots: () =>
         snapshots.list.pipe(
-          Effect.map((list) => ({ snapshots: list })),
+          Effect.map((list) => ({ snapshots: list.map(listed) })),
           Effect.mapError(({ message }) => new Unavailable({ message }))
         )
     })

@@ -78,11 +78,11 @@ export const layer = ({ url, keyId, keySecret, requestTimeout }: Options) =>
     Effect.gen(function* () {
       const client = yield* HttpClient.HttpClient
 
-      const ask = Effect.fnUntraced(function* (request: SourceRequest) {
+      const ask = Effect.fnUntraced(function* ({ filter, sorting }: SourceRequest) {
         const response = yield* HttpClientRequest.post(url).pipe(
           HttpClientRequest.basicAuth(keyId, keySecret),
           HttpClientRequest.acceptJson,
-          HttpClientRequest.bodyJsonUnsafe(request),
+          HttpClientRequest.bodyJsonUnsafe({ filter, sorting }),
           client.execute,
           Effect.mapError(unreachable),
           Effect.timeoutOrElse({

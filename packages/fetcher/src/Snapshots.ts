@@ -1,12 +1,5 @@
 import { SnapshotId } from "@medipim/domain/Ids"
-import {
-  Manifest,
-  manifestKey,
-  prefixOf,
-  type SnapshotSummary,
-  snapshotsPrefix,
-  summaryOf
-} from "@medipim/domain/Snapshot"
+import { Manifest, manifestKey, prefixOf, snapshotsPrefix } from "@medipim/domain/Snapshot"
 import { SnapshotStore, StoreError } from "@medipim/domain/SnapshotStore"
 import { Context, Effect, Layer, Option, Schema, Stream } from "effect"
 
@@ -23,7 +16,7 @@ export class Snapshots extends Context.Service<
     /** `None` while there is no manifest. */
     readonly find: (id: SnapshotId) => Effect.Effect<Option.Option<Manifest>, StoreError>
     /** Newest first. */
-    readonly list: Effect.Effect<ReadonlyArray<SnapshotSummary>, StoreError>
+    readonly list: Effect.Effect<ReadonlyArray<Manifest>, StoreError>
     /** Removes old snapshots, and what downloads that were killed have left. Answers what went. */
     readonly prune: Effect.Effect<ReadonlyArray<SnapshotId>, StoreError>
   }
@@ -65,7 +58,7 @@ export class Snapshots extends Context.Service<
 
       const list = ids.pipe(
         Effect.flatMap((all) => Effect.forEach(all, readable, { concurrency: readsAtOnce })),
-        Effect.map((found) => found.flatMap(Option.toArray).map(summaryOf)),
+        Effect.map((found) => found.flatMap(Option.toArray)),
         Effect.withSpan("Snapshots.list")
       )
 

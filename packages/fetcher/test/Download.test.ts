@@ -29,7 +29,7 @@ const nextId = () => SnapshotId.make(`20261123T020000Z-${String(++serial).padSta
 const temporary = temporaryFolder("fetch")
 
 const downloads = (requestTimeout: number, secret = keySecret) =>
-  Download.layer(allStatuses).pipe(
+  Download.layer({ filter: allStatuses }).pipe(
     Layer.provideMerge([Snapshots.layer, Checkpoints.layer]),
     Layer.provide(
       Layer.unwrap(

@@ -103,7 +103,7 @@ const medipim = (source: Source) =>
 const folder = Layer.unwrap(Effect.map(temporaryFolder("resume"), FolderStore.layer))
 
 const around = (source: Source) =>
-  Download.layer(allStatuses).pipe(
+  Download.layer({ filter: allStatuses }).pipe(
     Layer.provideMerge([Snapshots.layer, Checkpoints.layer]),
     Layer.provide(medipim(source)),
     Layer.provideMerge(folder)

@@ -78,7 +78,8 @@ export class Steps extends Context.Service<
         const reusable = Effect.fnUntraced(function* () {
           // What cannot be listed cannot be used again; it does not keep a new one from being made.
           const [newest] = yield* snapshots.pipe(Effect.orElseSucceed(() => []))
-          if (newest === undefined || !newest.complete) return undefined
+          // One that was asked for with other settings is of another catalogue.
+          if (newest === undefined || !newest.complete || newest.current !== true) return undefined
           const age = (yield* Clock.currentTimeMillis) - Date.parse(newest.finishedAt)
           if (age > freshMillis) return undefined
           const used = yield* records.isUsed(newest.snapshotId).pipe(Effect.orElseSucceed(() => true))
