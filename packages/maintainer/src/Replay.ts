@@ -10,7 +10,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import { Catalogue } from "./Catalogue.ts"
 import { Quarantine } from "./Quarantine.ts"
 import { Stage } from "./Stage.ts"
-import { type Decided, Staging } from "./Staging.ts"
+import { type Decided, Staging, textArray } from "./Staging.ts"
 
 /** Lines in memory at once. */
 const batchSize = 200
@@ -73,6 +73,27 @@ export class Replay extends Context.Service<
         return yield* new Busy({ message: `Sync ${job} is running; replay when it has ended.`, job })
       })
 
+      /**
+       * What a newer snapshot has written since stays, even if nothing tells its age; of two lines of one snapshot, too, the
+       * one that was published stays unless the other is newer.
+       */
+      const notOverNewer = Effect.fnUntraced(function* (snapshotId: SnapshotId, batch: ReadonlyArray<Decided>) {
+        const rows = batch.flatMap(({ decision }) => ("row" in decision ? [decision.row] : []))
+        const kept = yield* sql<{ readonly id: string }>`SELECT p.id FROM public.products AS p
+          JOIN medipim.sync_runs AS r ON r.id = p.last_run_id
+          JOIN unnest(${textArray(rows.map(({ id }) => id))},
+            ${textArray(rows.map((row) => row.medipim_updated_at))}::timestamptz[]) AS line (id, updated_at)
+            ON line.id = p.id
+          WHERE r.snapshot_id >= ${snapshotId} AND (line.updated_at > p.medipim_updated_at) IS NOT TRUE`
+        const ids = new Set(kept.map(({ id }) => id))
+        return batch.map((decided): Decided => {
+          const { decision, line } = decided
+          return "row" in decision && ids.has(decision.row.id)
+            ? { line, decision: { _tag: "stale", id: decision.row.id } }
+            : decided
+        })
+      })
+
       /** Decides the waiting lines and stages what they change. */
       const stageWaiting = Effect.fnUntraced(function* (runId: RunId, snapshotId: SnapshotId, request: ReplayRequest) {
         let seen: Seen = { examined: 0, rejected: 0, unchanged: 0, stale: 0 }
@@ -81,7 +102,7 @@ export class Replay extends Context.Service<
           const last = lines.at(-1)
           if (last === undefined) return seen
           behind = last.record
-          const batch = yield* stage.decide(lines)
+          const batch = yield* notOverNewer(snapshotId, yield* stage.decide(lines))
           const passed = batch.filter(({ decision }) => decision._tag !== "rejected")
           if (passed.length > 0) yield* staging.write(runId, snapshotId, passed)
           const records = passed.map(({ line }) => line.record)
@@ -142,9 +163,24 @@ export class Replay extends Context.Service<
         return { runId, ...result }
       })
 
+      const isThere = (runId: RunId) =>
+        Effect.map(sql`SELECT FROM medipim.sync_runs WHERE id = ${runId}`, (rows) => rows.length > 0)
+
       const run = Effect.fn("Replay.run")(function* (request: ReplayRequest) {
-        const id = timedIdOf(yield* Clock.currentTimeMillis, yield* Random.nextIntBetween(0, 0xffffffff))
-        return yield* sql.withTransaction(work(id as RunId, request)).pipe(
+        const id = timedIdOf(yield* Clock.currentTimeMillis, yield* Random.nextIntBetween(0, 0xffffffff)) as RunId
+        let done: ReplayResult | undefined
+        const attempt = Effect.gen(function* () {
+          // A commit whose answer was lost may have come about.
+          if (done !== undefined && (yield* isThere(id))) return done
+          return yield* sql.withTransaction(
+            Effect.tap(work(id, request), (result) =>
+              Effect.sync(() => {
+                done = result
+              })
+            )
+          )
+        })
+        return yield* attempt.pipe(
           Effect.retry(passingFaults),
           Effect.catchTag("TakenBack", ({ result }) => Effect.succeed(result))
         )

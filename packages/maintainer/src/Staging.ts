@@ -24,7 +24,8 @@ export interface Decided {
 }
 
 /** With its type said: a column in which every value is null tells none. */
-const textArray = (values: ReadonlyArray<string | null>) => Result.getOrThrow(PgTypes.array(values, PgTypes.OID.text))
+export const textArray = (values: ReadonlyArray<string | null>) =>
+  Result.getOrThrow(PgTypes.array(values, PgTypes.OID.text))
 
 /** The staging tables: the differences between a snapshot and the catalogue, until they are published. */
 export class Staging extends Context.Service<

@@ -44,21 +44,23 @@ export const line = (result: unknown, index: number, total: number): string =>
 
 const temporaryStore = Layer.unwrap(Effect.map(temporaryFolder("snapshots"), FolderStore.layer))
 
-/** The maintainer's services on a database and a store of their own; batches of 10 lines. */
-export const services = Layer.merge(Publish.layer, Replay.layer).pipe(
-  Layer.provideMerge([Stage.layer(10), Quarantine.layer]),
-  Layer.provide([Staging.layer, Catalogue.layer, SnapshotReader.layer]),
-  Layer.provide(Migrations.layer),
-  Layer.provideMerge(
-    Layer.unwrap(
-      Effect.map(TestDatabase, ({ url }) =>
-        Postgres.layer({ databaseUrl: url, databaseConnections: 4 }, "medipim-maintainer-test")
+/** The maintainer's services on this database and a store of their own; batches of 10 lines. */
+export const servicesOn = <E>(database: Layer.Layer<TestDatabase, E>) =>
+  Layer.merge(Publish.layer, Replay.layer).pipe(
+    Layer.provideMerge([Stage.layer(10), Quarantine.layer]),
+    Layer.provide([Staging.layer, Catalogue.layer, SnapshotReader.layer]),
+    Layer.provide(Migrations.layer),
+    Layer.provideMerge(
+      Layer.unwrap(
+        Effect.map(TestDatabase, ({ url }) =>
+          Postgres.layer({ databaseUrl: url, databaseConnections: 4 }, "medipim-maintainer-test")
+        )
       )
-    )
-  ),
-  Layer.provide(TestDatabase.layer),
-  Layer.provideMerge(temporaryStore)
-)
+    ),
+    Layer.provide(database),
+    Layer.provideMerge(temporaryStore)
+  )
+export const services = servicesOn(TestDatabase.layer)
 
 let serial = 0
 const nextId = () => timedIdOf(1_790_000_000_000 + 1000 * ++serial, serial)

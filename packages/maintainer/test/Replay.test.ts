@@ -1,9 +1,11 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { Publish } from "../src/Publish.ts"
 import { Quarantine } from "../src/Quarantine.ts"
 import { Replay } from "../src/Replay.ts"
-import { beginRun, line, product, products, services, sync } from "./Fixture.ts"
+import { Stage } from "../src/Stage.ts"
+import { beginRun, line, product, products, services, snapshotOf, sync } from "./Fixture.ts"
 
 const total = 400
 const unread = { publicPrice: "free" }
@@ -141,6 +143,48 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Replay", 
       yield* sync(products(total).map((source, n) => (n === 7 ? { ...source, ...unread } : source)))
       yield* idle
       assert.deepInclude(yield* (yield* Replay).run({}), { runId: null, examined: 1, stillRejected: 1, superseded: 4 })
+    })
+  )
+
+  it.effect("puts nothing over what a newer snapshot has written, of whatever age it says it is", () =>
+    Effect.gen(function* () {
+      const noAge = { meta: { createdAt: 1_700_000_000 } }
+      yield* rejectedBefore(new Map([[2, { publicPrice: 7, ...noAge }]]))
+      const runId = yield* beginRun()
+      const snapshotId = yield* snapshotOf(products(20).map((one) => ({ ...one, publicPrice: 1, ...noAge })))
+      yield* (yield* Stage).chunk({ runId, snapshotId, offset: 0, limit: 10 }, () => Effect.void)
+      const sql = yield* SqlClient
+      // A run over a part: what it did not see still stands for the snapshot before.
+      yield* sql`UPDATE medipim.sync_runs SET options = '{"limit": 10}' WHERE id = ${runId}`
+      yield* (yield* Publish).run({ runId, snapshotId, limit: 10 })
+      yield* idle
+      const before = yield* prices
+      const { counts, replayed } = yield* (yield* Replay).run({ dryRun: true })
+      assert.strictEqual(replayed, 1)
+      assert.deepInclude(counts, { updated: 0, stale: 1 })
+      yield* (yield* Replay).run({})
+      assert.deepStrictEqual(yield* prices, before)
+    })
+  )
+
+  it.effect("leaves of two lines of one snapshot the one that was published, unless the other is newer", () =>
+    Effect.gen(function* () {
+      const { createdAt, updatedAt } = product(5).meta as { createdAt: number; updatedAt: number }
+      for (const [age, outcome] of [
+        [updatedAt, "stale"],
+        [updatedAt + 1, "updated"]
+      ] as const) {
+        yield* rejectedBefore(new Map())
+        const sources = products(100).map((one) => ({ ...one, publicPrice: 3 }))
+        const other = { ...product(5), publicPrice: 4, meta: { createdAt, updatedAt: age } }
+        const { runId } = yield* sync([...sources, { ...other, publicPrice: "free" }], { force: true })
+        const raw = new Uint8Array(Buffer.from(line(other, 100, 101).trimEnd()))
+        const sql = yield* SqlClient
+        yield* sql`UPDATE medipim.rejected_records SET raw = ${raw} WHERE run_id = ${runId}`
+        yield* idle
+        const { counts } = yield* (yield* Replay).run({ runId })
+        assert.deepInclude(counts, { stale: 0, updated: 0, [outcome]: 1 })
+      }
     })
   )
 
