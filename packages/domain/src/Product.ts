@@ -8,13 +8,13 @@ import * as Form from "./SourceForms.ts"
  * unseen and are kept in `raw`.
  */
 export const SourceProduct = Schema.Struct({
-  id: Schema.Union([Schema.NonEmptyString, Schema.Int]),
+  id: Schema.Union([Schema.NonEmptyString.check(Schema.isMaxLength(Form.longestKey)), Schema.Int]),
   status: Form.Text,
   replacement: Form.Text,
   name: Form.Localised,
   seoName: Form.Localised,
-  artgId: Form.Text,
-  pbs: Form.Text,
+  artgId: Form.Key,
+  pbs: Form.Key,
   fred: Form.Text,
   zCode: Form.Text,
   snomedMp: Form.Text,
@@ -30,7 +30,7 @@ export const SourceProduct = Schema.Struct({
   eanGtin8: Form.Text,
   eanGtin12: Form.Text,
   eanGtin13: Form.Text,
-  eanGtin14: Form.Text,
+  eanGtin14: Form.Key,
   organizations: Form.Entities,
   brands: Form.Entities,
   publicCategories: Form.Entities,

@@ -31,6 +31,13 @@ const form = (expected: string, accepts: (value: unknown) => boolean) =>
 
 /** Text or a number. */
 export const Text = form("text", isScalar)
+
+/** Characters; Postgres refuses an index entry of more than a third of a page, and with it the whole publish. */
+export const longestKey = 200
+const isKey = (value: unknown): boolean => isScalar(value) && String(value).length <= longestKey
+
+/** Text or a number by which products are looked up. */
+export const Key = form(`text of at most ${longestKey} characters`, isKey)
 export const text = toText
 
 const numeric = (value: unknown): number | undefined => {
@@ -80,10 +87,10 @@ export const localised = (value: Json | undefined): string | null => {
   return toText(languages.en) ?? Object.values(languages).map(toText).find(Predicate.isNotNull) ?? null
 }
 
-/** One code or a list of them. */
+/** One code or a list of them, by which products are looked up. */
 export const Codes = form(
-  "a code or a list of codes",
-  (value) => isScalar(value) || (Array.isArray(value) && value.every((entry) => isNothing(entry) || isScalar(entry)))
+  `a code of at most ${longestKey} characters or a list of codes`,
+  (value) => isKey(value) || (Array.isArray(value) && value.every((entry) => isNothing(entry) || isKey(entry)))
 )
 export const codes = (value: Json | undefined): ReadonlyArray<string> =>
   (Array.isArray(value) ? value : [value]).map(toText).filter(Predicate.isNotNull)

@@ -76,7 +76,7 @@ const fetcherLayer = HttpApiBuilder.group(
       snapshots: () =>
         snapshots.list.pipe(
           Effect.map((list) => ({ snapshots: list.map(listed) })),
-          Effect.mapError(({ message }) => new Unavailable({ message }))
+          Effect.mapError(({ _tag, message, retryable }) => new Unavailable({ message, retryable, code: _tag }))
         )
     })
   })

@@ -21,9 +21,12 @@ export class Busy extends Schema.TaggedError<Busy>()(
   { httpApiStatus: 409 }
 ) {}
 
-/** The store or the database failed; unless `retryable` is false, the same call may succeed later. */
+/**
+ * The store or the database failed; unless `retryable` is false, the same call may succeed later. `code` is the tag of the
+ * error behind it.
+ */
 export class Unavailable extends Schema.TaggedError<Unavailable>()(
   "Unavailable",
-  { message: Schema.String, retryable: Schema.optionalKey(Schema.Boolean) },
+  { message: Schema.String, retryable: Schema.optionalKey(Schema.Boolean), code: Schema.optionalKey(Schema.String) },
   { httpApiStatus: 503 }
 ) {}

@@ -46,7 +46,8 @@ const retryable = (error: StageError | Busy): boolean => {
 const unavailable = (error: SqlError | StoreError | SnapshotBroken) =>
   new Unavailable({
     message: error._tag === "SqlError" ? sqlMessage(error) : error.message,
-    retryable: retryable(error)
+    retryable: retryable(error),
+    code: error._tag
   })
 
 const maintainerLayer = HttpApiBuilder.group(

@@ -26,6 +26,7 @@ interface CallError {
   readonly _tag: string
   readonly message: string
   readonly retryable?: boolean
+  readonly code?: string
 }
 
 /** The same call can succeed later: nothing answered, or the service is busy with an earlier call of ours. */
@@ -35,7 +36,7 @@ const callFailed =
   (service: string) =>
   (error: CallError): SyncFailed =>
     new SyncFailed({
-      code: error._tag,
+      code: error.code ?? error._tag,
       message: error._tag === "HttpClientError" ? `The ${service} cannot be reached: ${error.message}` : error.message,
       retryable: passing.has(error._tag) && error.retryable !== false,
       ...(error._tag === "PublishRefused" ? { reason: (error as PublishRefused).reason } : {})
