@@ -170,6 +170,34 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Publish",
     })
   )
 
+  it.effect("brakes before more than 1 % of the lines are left out, and goes on with force", () =>
+    Effect.gen(function* () {
+      yield* empty
+      yield* sync(products(120))
+      const before = yield* rows
+      const later = { createdAt: 1_700_000_020, updatedAt: 1_800_000_000 }
+      const next = products(120).map((source, n) => {
+        if (n === 9 || n === 10) return { ...source, publicPrice: "free" }
+        return n === 20 ? product(n, { publicPrice: 7, meta: later }) : source
+      })
+      const refused = yield* Effect.flip(sync(next))
+      assert.strictEqual(refused._tag, "PublishRefused")
+      if (refused._tag !== "PublishRefused") return
+      assert.strictEqual(refused.reason, "too-many-rejected")
+      assert.deepInclude(refused.counts, { records: 120, rejected: 2, updated: 1, unchanged: 117, removed: 0 })
+      assert.match(refused.message, /^Nothing was published: 2 of 120 records could not be decoded.*force/)
+      assert.deepStrictEqual(yield* rows, before)
+      const { published, counts } = yield* sync(next, { force: true })
+      assert.isTrue(published)
+      assert.deepStrictEqual(counts, refused.counts)
+      const touched = (yield* rows).filter(({ xmin }, n) => before[n]?.xmin !== xmin)
+      assert.deepStrictEqual(
+        touched.map(({ id, price }) => [id, price]),
+        [["M000000020", 7]]
+      )
+    })
+  )
+
   it.effect("removes nothing when a rejected line does not tell its product", () =>
     Effect.gen(function* () {
       yield* empty
