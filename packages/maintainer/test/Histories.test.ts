@@ -4,7 +4,7 @@ import { Cause, Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { Publish } from "../src/Publish.ts"
 import { Stage } from "../src/Stage.ts"
-import { beginRun, line, product, type Source, services, writeSnapshot } from "./Fixture.ts"
+import { beginRun, empty, line, product, type Source, services, stageAll, writeSnapshot } from "./Fixture.ts"
 
 const SEED = Number(process.env.MEDIPIM_CHAOS_SEED ?? 20_261_123)
 const HISTORIES = 200
@@ -124,16 +124,24 @@ const makeSource = (dice: Dice) => {
   }
 }
 
-type Catalogue = Map<string, { readonly content: Product; readonly removed: boolean }>
+interface Entry {
+  readonly content: Product
+  readonly removed: boolean
+  /** The run that wrote the row last. */
+  readonly run: string
+}
+/** With the line that the content came in. */
+type Catalogue = Map<string, Entry & { readonly text: Line["text"] }>
 const zero = { inserted: 0, updated: 0, unchanged: 0, stale: 0, restored: 0, removed: 0, rejected: 0, duplicates: 0 }
 
 /** Of the lines of a product the newest counts, and the later of two that are as new. */
 const winnersOf = (lines: ReadonlyArray<Line>) => {
-  const winners = new Map<string, Product>()
-  for (const { product } of lines) {
-    if (product === undefined) continue
-    const rival = winners.get(product.id)
-    if (rival === undefined || product.meta.updatedAt >= rival.meta.updatedAt) winners.set(product.id, product)
+  const winners = new Map<string, { readonly content: Product; readonly text: Line["text"] }>()
+  for (const { product: content, text } of lines) {
+    if (content === undefined) continue
+    const rival = winners.get(content.id)?.content
+    if (rival === undefined || content.meta.updatedAt >= rival.meta.updatedAt)
+      winners.set(content.id, { content, text })
   }
   return winners
 }
@@ -145,19 +153,19 @@ const outcomeOf = (product: Product, entry: ReturnType<Catalogue["get"]>) => {
   return product.meta.updatedAt < entry.content.meta.updatedAt ? "stale" : "updated"
 }
 
-/** The model: what these lines make of the catalogue. */
-const modelOf = (before: Catalogue, lines: ReadonlyArray<Line>) => {
+/** The model: what a run over these lines makes of the catalogue. */
+const modelOf = (before: Catalogue, lines: ReadonlyArray<Line>, run: string) => {
   const after = new Map(before)
   const winners = winnersOf(lines)
   const rejected = lines.filter(({ product }) => product === undefined).length
   const duplicates = lines.length - rejected - winners.size
   const counts = { ...zero, records: lines.length, rejected, duplicates }
   const changes = new Map<string, string>()
-  for (const [id, content] of winners) {
-    const outcome = outcomeOf(content, before.get(id))
+  for (const [id, winner] of winners) {
+    const outcome = outcomeOf(winner.content, before.get(id))
     counts[outcome] += 1
     if (outcome === "unchanged" || outcome === "stale") continue
-    after.set(id, { content, removed: false })
+    after.set(id, { ...winner, removed: false, run })
     changes.set(id, outcome)
   }
   const named = new Set(lines.map(({ id }) => id))
@@ -165,7 +173,7 @@ const modelOf = (before: Catalogue, lines: ReadonlyArray<Line>) => {
   for (const [id, entry] of before) {
     if (entry.removed || named.has(id)) continue
     counts.removed += 1
-    after.set(id, { ...entry, removed: true })
+    after.set(id, { ...entry, removed: true, run })
     changes.set(id, "removed")
   }
   return { after, counts, changes }
@@ -179,14 +187,36 @@ const comparable = ({ unchanged, stale, duplicates, ...others }: typeof zero) =>
 
 const stored = Effect.fnUntraced(function* (runId: string) {
   const sql = yield* SqlClient
-  const products = yield* sql<{ id: string; content: Product; removed: boolean }>`
-    SELECT id, raw AS content, removed_at IS NOT NULL AS removed FROM public.products`
+  const products = yield* sql<Entry & { id: string }>`
+    SELECT id, raw AS content, removed_at IS NOT NULL AS removed, last_run_id AS run FROM public.products`
   const changes = yield* sql<{ id: string; change: string }>`
     SELECT product_id AS id, change FROM medipim.product_changes WHERE run_id = ${runId}`
   return {
     products: new Map(products.map(({ id, ...entry }) => [id, entry])),
     changes: new Map(changes.map(({ id, change }) => [id, change]))
   }
+})
+
+const entriesOf = (catalogue: Catalogue): ReadonlyMap<string, Entry> =>
+  new Map([...catalogue].map(([id, { text: _text, ...entry }]) => [id, entry]))
+
+/** The table as the lines make it: without when and by which run it was written, and what was removed. */
+const madeOfLines = Effect.gen(function* () {
+  const sql = yield* SqlClient
+  const products = yield* sql<Record<string, unknown>>`SELECT * FROM public.products ORDER BY id`
+  return products.map(({ first_seen_at, changed_at, removed_at, last_run_id, ...columns }) => columns)
+})
+
+/** Whatever happened before: each row, its hashes too, is what a first load makes of the line that wrote it last. */
+const assertAsFreshLoad = Effect.fnUntraced(function* (catalogue: Catalogue) {
+  const table = yield* madeOfLines
+  yield* empty
+  const runId = yield* beginRun()
+  const texts = [...catalogue.values()].map(({ text }, index) => text(index, catalogue.size))
+  const snapshotId = yield* writeSnapshot(texts)
+  yield* stageAll(runId, snapshotId)
+  yield* (yield* Publish).run({ runId, snapshotId })
+  assert.deepStrictEqual(table, yield* madeOfLines, "the table and a fresh load")
 })
 
 const chunksOf = (dice: Dice, records: number) => {
@@ -200,39 +230,44 @@ const chunksOf = (dice: Dice, records: number) => {
 const step = Effect.fnUntraced(function* (dice: Dice, before: Catalogue, lines: ReadonlyArray<Line>) {
   const stage = yield* Stage
   const publish = yield* Publish
-  const expected = modelOf(before, lines)
   const snapshotId = yield* writeSnapshot(lines.map(({ text }, index) => text(index, lines.length)))
   const runId = yield* beginRun()
+  const expected = modelOf(before, lines, runId)
   for (const chunk of chunksOf(dice, lines.length)) {
     yield* stage.chunk({ runId, snapshotId, ...chunk }, () => Effect.void)
   }
   if (dice.chance(0.2)) {
     const dry = yield* publish.run({ runId, snapshotId, force: true, dryRun: true })
     assert.deepStrictEqual(comparable(dry.counts), comparable(expected.counts), "counts of the dry run")
-    assert.deepStrictEqual(yield* stored(runId), { products: before, changes: new Map() }, "dry run")
+    assert.deepStrictEqual(yield* stored(runId), { products: entriesOf(before), changes: new Map() }, "dry run")
   }
   const { counts } = yield* publish.run({ runId, snapshotId, force: true })
   assert.deepStrictEqual(comparable(counts), comparable(expected.counts), "counts")
-  assert.deepStrictEqual(yield* stored(runId), { products: expected.after, changes: expected.changes }, "tables")
+  const products = entriesOf(expected.after)
+  assert.deepStrictEqual(yield* stored(runId), { products, changes: expected.changes }, "tables")
   return expected
 })
 
 const playHistory = Effect.fnUntraced(function* (history: number) {
-  const sql = yield* SqlClient
-  yield* sql`TRUNCATE public.products, medipim.product_changes, medipim.rejected_records`
+  yield* empty
   const dice = makeDice(SEED + history)
   const nextLines = makeSource(dice)
   const played: Array<typeof zero> = []
   const steps = dice.int(3, 5)
+  /** Says where in which history it broke. */
+  const at = (step: number) =>
+    Effect.catchCause((cause: Cause.Cause<unknown>) =>
+      Effect.die(
+        new Error(`MEDIPIM_CHAOS_SEED=${SEED}, history ${history}, step ${step}: ${Cause.squash(cause)}`, { cause })
+      )
+    )
   let catalogue: Catalogue = new Map()
   for (let n = 0; n < steps; n++) {
-    const place = `MEDIPIM_CHAOS_SEED=${SEED}, history ${history}, step ${n}`
-    const { after, counts } = yield* step(dice, catalogue, nextLines()).pipe(
-      Effect.catchCause((cause) => Effect.die(new Error(`${place}: ${Cause.squash(cause)}`, { cause })))
-    )
+    const { after, counts } = yield* step(dice, catalogue, nextLines()).pipe(at(n))
     catalogue = after
     played.push(counts)
   }
+  yield* assertAsFreshLoad(catalogue).pipe(at(steps))
   return played
 })
 
