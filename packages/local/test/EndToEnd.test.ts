@@ -22,11 +22,18 @@ const source = Effect.flatMap(TestStack, ({ addresses }) =>
   })
 )
 
-type Row = Record<string, unknown> & { readonly id: string; readonly xmin: string; readonly removed_at: Date | null }
+type Row = Record<string, unknown> & {
+  readonly id: string
+  readonly xmin: string
+  readonly removed_at: Date | null
+  readonly last_run_id: string
+}
 const rows = Effect.flatMap(SqlClient, (sql) => sql<Row>`SELECT xmin::text, * FROM public.products ORDER BY id`)
 const xmins = Effect.map(rows, (all) => new Map(all.map(({ id, xmin }) => [id, xmin])))
 const touchedSince = (before: ReadonlyMap<string, string>) =>
   Effect.map(rows, (all) => all.filter(({ id, xmin }) => before.get(id) !== xmin).map(({ id }) => id))
+/** Which run wrote each row last. */
+const writers = Effect.map(rows, (all) => new Map(all.map(({ id, last_run_id }) => [id, last_run_id])))
 const changesOf = (runId: string) =>
   Effect.flatMap(
     SqlClient,
@@ -39,6 +46,22 @@ const plain = (row: Row, columns: ReadonlyArray<string>) =>
   Object.fromEntries(
     columns.map((column) => [column, row[column] instanceof Date ? row[column].toISOString() : row[column]])
   )
+
+/** The products that are not removed are those of the source, column by column. */
+const assertAsSource = Effect.gen(function* () {
+  const expected = (yield* source).map(rowOf).sort((a, b) => (String(a.id) < String(b.id) ? -1 : 1))
+  const present = (yield* rows).filter(({ removed_at }) => removed_at === null)
+  assert.deepStrictEqual(
+    present.map(({ id }) => id),
+    expected.map(({ id }) => id)
+  )
+  for (const [n, row] of present.entries()) {
+    assert.deepStrictEqual(plain(row, Object.keys(expected[n] ?? {})), expected[n])
+  }
+})
+
+/** What the system itself adds to a product; `raw` and what tells of changes have tests of their own. */
+const ours = ["raw", "content_hash", "line_hash", "first_seen_at", "changed_at", "removed_at", "last_run_id"]
 
 const idsOf = (answer: Record<string, unknown>, key: string) => [...(answer[key] as ReadonlyArray<string>)].sort()
 
@@ -54,16 +77,19 @@ layer(TestStack.layer(products), { excludeTestServices: true, timeout: "120 seco
         rejected: 0,
         percent: 100
       })
-      const stored = new Map((yield* rows).map((row) => [row.id, row]))
-      const all = yield* source
-      assert.strictEqual(all.length, products)
-      assert.strictEqual(stored.size, products)
-      for (const one of all) {
-        const expected = rowOf(one)
-        const row = stored.get(String(one.id))
-        assert.isDefined(row)
-        if (row !== undefined) assert.deepStrictEqual(plain(row, Object.keys(expected)), expected)
-      }
+      assert.strictEqual((yield* rows).length, products)
+      yield* assertAsSource
+    })
+  )
+
+  it.effect("has no column that the comparison with the source leaves out, or finds empty everywhere", () =>
+    Effect.gen(function* () {
+      const all = yield* rows
+      const columns = Object.keys(all[0] ?? {}).filter((column) => column !== "xmin")
+      const compared = Object.keys(rowOf({ meta: {} }))
+      assert.sameMembers(columns, [...compared, ...ours])
+      const isEmpty = (column: string) => all.every((row) => String(row[column] ?? "") === "")
+      assert.deepStrictEqual(compared.filter(isEmpty), [])
     })
   )
 
@@ -106,6 +132,7 @@ layer(TestStack.layer(products), { excludeTestServices: true, timeout: "120 seco
     Effect.gen(function* () {
       const { control } = yield* TestStack
       const before = yield* xmins
+      const writtenBefore = yield* writers
       const done = yield* control("POST /control/changes", {
         update: 50,
         remove: 7,
@@ -117,7 +144,11 @@ layer(TestStack.layer(products), { excludeTestServices: true, timeout: "120 seco
       const changed = [...idsOf(done, "updated"), ...idsOf(done, "deactivated")].sort()
       const run = yield* sync({ chunkSize: 700 })
       assert.deepInclude(run.progress, { updated: 70, removed: 10, inserted: 4, chunksTotal: 8, chunksProcessed: 8 })
-      assert.deepStrictEqual(yield* touchedSince(before), [...gone, ...changed, ...idsOf(done, "added")].sort())
+      const touched = [...gone, ...changed, ...idsOf(done, "added")].sort()
+      assert.deepStrictEqual(yield* touchedSince(before), touched)
+      const now = touched.map((id) => [id, run.runId] as const)
+      assert.deepStrictEqual(yield* writers, new Map([...writtenBefore, ...now]))
+      yield* assertAsSource
       const history = yield* changesOf(run.runId)
       const of = (change: string) => history.filter((one) => one.change === change).map(({ id }) => id)
       assert.deepStrictEqual(of("removed"), gone)
@@ -131,6 +162,24 @@ layer(TestStack.layer(products), { excludeTestServices: true, timeout: "120 seco
         (yield* rows).filter(({ removed_at }) => removed_at !== null).map(({ id }) => id),
         gone
       )
+    })
+  )
+
+  it.effect("brings a product that comes back as the source has it by then", () =>
+    Effect.gen(function* () {
+      const { control } = yield* TestStack
+      const gone = idsOf(yield* control("POST /control/changes", { remove: 3 }), "removed")
+      assert.strictEqual((yield* sync()).progress.removed, 3)
+      const before = yield* xmins
+      yield* control("POST /control/changes", { ids: { update: gone, restore: gone } })
+      const run = yield* sync()
+      assert.deepInclude(run.progress, { restored: 3, updated: 0, inserted: 0, removed: 0 })
+      assert.deepStrictEqual(yield* touchedSince(before), gone)
+      assert.deepStrictEqual(
+        (yield* changesOf(run.runId)).map(({ id, change }) => [id, change]),
+        gone.map((id) => [id, "restored"])
+      )
+      yield* assertAsSource
     })
   )
 
