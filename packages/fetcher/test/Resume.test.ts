@@ -102,12 +102,12 @@ const medipim = (source: Source) =>
 
 const folder = Layer.unwrap(Effect.map(temporaryFolder("resume"), FolderStore.layer))
 
-const around = (source: Source) =>
-  Download.layer({ filter: allStatuses }).pipe(
+const asking = (source: Source, filter: SourceRequest["filter"]) =>
+  Download.layer({ filter }).pipe(
     Layer.provideMerge([Snapshots.layer, Checkpoints.layer]),
-    Layer.provide(medipim(source)),
-    Layer.provideMerge(folder)
+    Layer.provide(medipim(source))
   )
+const around = (source: Source) => asking(source, allStatuses).pipe(Layer.provideMerge(folder))
 
 const run = Effect.flatMap(Download, (download) => download.run(id, () => Effect.void))
 /** The waits between two requests take no time. */
@@ -132,6 +132,16 @@ const idsIn = Effect.fnUntraced(function* ({ parts }: Manifest) {
       .split("\n")
   )
   return lines.map((line) => (JSON.parse(line) as { readonly result: Product }).result.id)
+})
+
+/** Nothing of the snapshot is stored but what its manifest names. */
+const assertAlone = Effect.fnUntraced(function* ({ parts }: Manifest) {
+  const left = yield* Effect.flatMap(SnapshotStore, (store) => store.list(prefixOf(id)))
+  const named = parts.flatMap(({ key }, number) => [key, sidecarKey(id, number)])
+  assert.sameMembers(
+    left.map(({ key }) => key),
+    [...named, manifestKey(id)]
+  )
 })
 
 /** Every product once, the counts told rightly, the parts joined. */
@@ -221,7 +231,7 @@ describe("A download that breaks", () => {
     )
   })
 
-  it.effect("does not go on behind a part whose sidecar or bytes are not there, nor after another question", () =>
+  it.effect("does not go on behind a part whose sidecar or bytes are not there", () =>
     Effect.forEach(
       [
         (store: SnapshotStore["Service"]) => store.remove([sidecarKey(id, 0)]),
@@ -238,18 +248,29 @@ describe("A download that breaks", () => {
             yield* damage(yield* SnapshotStore)
             const manifest = yield* Effect.flatMap(run, (manifest) => assertWhole(manifest, source.products))
             assert.deepStrictEqual(source.asked.at(-1), everything)
-            const left = yield* Effect.flatMap(SnapshotStore, (store) => store.list(prefixOf(id)))
-            const named = manifest.parts.flatMap(({ key }, number) => [key, sidecarKey(id, number)])
-            assert.sameMembers(
-              left.map(({ key }) => key),
-              [...named, manifestKey(id)]
-            )
+            yield* assertAlone(manifest)
           })
         )
       },
       { discard: true }
     )
   )
+
+  it.effect("does not go on with the parts of another question, as after a change of MEDIPIM_FILTER", () => {
+    const source = makeSource(Array.from({ length: 11 }, () => ({ after: 60_000, how: "end" as const })))
+    const filter = { organization: [2050] }
+    return testing(
+      source,
+      Effect.gen(function* () {
+        yield* Effect.flip(run)
+        const manifest = yield* run.pipe(Effect.provide(asking(source, filter), { local: true }))
+        yield* assertWhole(manifest, source.products)
+        assert.deepStrictEqual(source.asked.slice(11), [{ filter, sorting: everything.sorting }])
+        assert.deepStrictEqual(manifest.request, { filter, sorting: everything.sorting })
+        yield* assertAlone(manifest)
+      })
+    )
+  })
 
   it.effect("goes on behind its stored parts when it was stopped, as after a kill", () => {
     const after = 36_000_000
