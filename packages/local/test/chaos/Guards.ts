@@ -82,6 +82,11 @@ const guards: ReadonlyArray<Guard> = [
     noticedBy: "cancel: in mid publish, its caller gone"
   },
   {
+    name: "a cancelled run calls its services off",
+    breaks: [["packages/orchestrator/src/Cancellation.ts", "while: (running) => running", "while: () => true"]],
+    noticedBy: "cancel: while staging"
+  },
+  {
     name: "one run at a time",
     breaks: [
       [

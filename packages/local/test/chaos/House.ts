@@ -2,8 +2,10 @@ import { mkdirSync, readFileSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
+import { FetcherStatus } from "@medipim/http-api/FetcherApi"
+import { MaintainerStatus } from "@medipim/http-api/MaintainerApi"
 import * as Postgres from "@medipim/platform/Postgres"
-import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
+import { Context, Effect, Exit, Layer, Redacted, Schema, Scope } from "effect"
 import { SupabaseStandIn } from "../../../platform/test/SupabaseStandIn.ts"
 import { EmbeddedPostgres, freePort } from "../../src/EmbeddedPostgres.ts"
 import { freePorts } from "../../src/Ports.ts"
@@ -139,11 +141,16 @@ const make = Effect.fnUntraced(function* (products: number) {
       const sent = body === undefined ? { method } : { method, body: JSON.stringify(body) }
       return (await (await fetch(`${simulatorUrl}${path}`, sent)).json()) as Record<string, unknown>
     })
+  /** What a service says of itself, past its proxy. */
+  const statusOf = (name: "fetcher" | "maintainer") =>
+    Effect.promise(async () => (await fetch(`http://localhost:${on[name].port}/status`, { headers })).json())
   const orchestrators = [`http://localhost:${on.orchestrator.port}`, `http://localhost:${secondPort}`] as const
   return {
     proxies,
     control,
     simulatorUrl,
+    fetcherStatus: Effect.map(statusOf("fetcher"), Schema.decodeUnknownSync(FetcherStatus)),
+    maintainerStatus: Effect.map(statusOf("maintainer"), Schema.decodeUnknownSync(MaintainerStatus)),
     orchestrators,
     heard: told.heard,
     trouble: supabase.trouble,

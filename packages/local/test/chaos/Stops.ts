@@ -11,20 +11,38 @@ const latePublish: Trap = { where: /^POST \/publish$/, at: "request", what: "lat
 const staging = locked("medipim.stage_products")
 const publishing = locked("public.products")
 
-/** `POST /runs/:id/cancel` ends the run at once; nothing is half done. */
+/** What somebody still does for a run, as its record and the services say it. */
+const worksOn = Effect.fnUntraced(function* (runId: string) {
+  const sql = yield* SqlClient
+  const { fetcherStatus, maintainerStatus } = yield* House
+  const [run] = yield* sql<{ readonly status: string }>`SELECT status FROM medipim.sync_runs WHERE id = ${runId}`
+  const fetcher = yield* fetcherStatus
+  const { chunks, publishing } = yield* maintainerStatus
+  return [
+    ...(run?.status === "cancelled" ? [] : [`its record says ${run?.status}`]),
+    ...(fetcher.isRunning ? ["the fetcher downloads"] : []),
+    ...(chunks.length > 0 ? ["the maintainer stages"] : []),
+    ...(publishing === null ? [] : ["the maintainer publishes"])
+  ]
+})
+
+/** `POST /runs/:id/cancel` ends the run and all work for it, while what holds the work up goes on doing so. */
 const cancelled = (name: string, begin: Case["begin"]): Case => ({
   name: `cancel: ${name}`,
   kind: "cancel",
   begin,
   strike: Effect.fnUntraced(function* (runId) {
-    const sql = yield* SqlClient
     const asked = performance.now()
+    const took = () => Math.round(performance.now() - asked)
     yield* post(`/runs/${runId}/cancel`)
-    yield* sql<{ readonly status: string }>`SELECT status FROM medipim.sync_runs WHERE id = ${runId}`.pipe(
-      Effect.repeat({ until: ([row]) => row?.status === "cancelled", schedule: Schedule.spaced("20 millis") })
+    const left = yield* worksOn(runId).pipe(
+      Effect.repeat({
+        until: (works) => works.length === 0 || took() > cancelWithin,
+        schedule: Schedule.spaced("20 millis")
+      })
     )
-    const took = Math.round(performance.now() - asked)
-    if (took > cancelWithin) return yield* Effect.fail(`the run was cancelled only after ${took} ms`)
+    if (left.length > 0) return yield* Effect.fail(`${took()} ms after it was cancelled ${left.join(" and ")}`)
+    if (took() > cancelWithin) return yield* Effect.fail(`all work for the run ended only after ${took()} ms`)
   }),
   outcome: "cancelled"
 })
