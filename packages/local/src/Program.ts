@@ -75,6 +75,8 @@ export const start = Effect.fn("Program.start")(function* ({ name, file, env, re
   return {
     name,
     pid: child.process.pid ?? 0,
+    /** The code with which it ends, or 128 + signal. */
+    ended: exited,
     died: Effect.flatMap(exited, (code) => Effect.fail(failed(`ended with code ${code}`)))
   }
 })

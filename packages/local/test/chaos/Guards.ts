@@ -87,6 +87,35 @@ const guards: ReadonlyArray<Guard> = [
     noticedBy: "cancel: while staging"
   },
   {
+    name: "a stream that broke leaves behind what it had brought",
+    breaks: [
+      [
+        "packages/fetcher/src/Download.ts",
+        "isResumable(error) ? Effect.promise(cutter.flush) : Effect.succeed([])",
+        "Effect.succeed([])"
+      ]
+    ],
+    noticedBy: "SIGTERM: fetcher while fetching"
+  },
+  {
+    name: "after SIGTERM work goes on to its end",
+    breaks: [
+      ["packages/platform/src/ApiServer.ts", "const drain = Duration.seconds(20)", "const drain = Duration.seconds(1)"]
+    ],
+    noticedBy: "SIGTERM: maintainer while staging, which it finishes"
+  },
+  {
+    name: "to be told to stop is no failure",
+    breaks: [
+      [
+        "packages/platform/src/Service.ts",
+        "Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? 0 : 1",
+        "Exit.isSuccess(exit) ? 0 : 1"
+      ]
+    ],
+    noticedBy: "SIGTERM: orchestrator while notifying"
+  },
+  {
     name: "one run at a time",
     breaks: [
       [

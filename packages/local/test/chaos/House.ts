@@ -100,15 +100,16 @@ const make = Effect.fnUntraced(function* (products: number) {
     readyUrl: `http://localhost:${secondPort}/readyz`
   })
 
-  const running = new Map<ServiceName, { readonly pid: number; readonly scope: Scope.Closeable }>()
+  type Started = Effect.Success<ReturnType<typeof start>> & { readonly scope: Scope.Closeable }
+  const running = new Map<ServiceName, Started>()
   let starts = 0
   const launch = Effect.fnUntraced(function* (name: ServiceName) {
     const program = programs.get(name)
     if (program === undefined) return yield* Effect.die(`there is no ${name}`)
     const scope = yield* Scope.make()
     starts += 1
-    const { pid } = yield* start({ ...program, name: `${name}-${starts}` }, setup.logDir).pipe(Scope.provide(scope))
-    running.set(name, { pid, scope })
+    const started = yield* start({ ...program, name: `${name}-${starts}` }, setup.logDir).pipe(Scope.provide(scope))
+    running.set(name, { ...started, scope })
   })
   /** SIGKILL to the whole process group; answers once nothing of it is left. */
   const kill = Effect.fnUntraced(function* (name: ServiceName) {
@@ -118,12 +119,13 @@ const make = Effect.fnUntraced(function* (products: number) {
     process.kill(-found.pid, "SIGKILL")
     yield* Scope.close(found.scope, Exit.void)
   })
-  /** SIGTERM, as a deploy does it. Answers once the process has ended. */
+  /** SIGTERM, as a deploy does it. Answers with which code the process has ended. */
   const stop = Effect.fnUntraced(function* (name: ServiceName) {
     const found = running.get(name)
-    if (found === undefined) return
+    if (found === undefined) return yield* Effect.die(`the ${name} does not run`)
     running.delete(name)
     yield* Scope.close(found.scope, Exit.void)
+    return yield* found.ended
   })
   yield* Effect.addFinalizer(() => Effect.forEach([...running.keys()], kill, { discard: true }))
   // The suite asks it too, and the faster it is the more often.

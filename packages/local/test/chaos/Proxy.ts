@@ -34,6 +34,8 @@ interface Passage {
   readonly set: (trap: Trap) => Armed
   /** Bytes of the bodies that were passed on. */
   readonly bytes: () => number
+  /** Requests, as `METHOD /path`, whose good answers were passed on to their end. */
+  readonly answered: () => ReadonlyArray<string>
 }
 
 interface Snare {
@@ -61,6 +63,7 @@ export const makeProxy = (target: string) =>
   Effect.gen(function* () {
     let armed: Snare | undefined
     let bytes = 0
+    const answered: Array<string> = []
 
     /** Sends a request that its sender may have given up, and waits for the answer. */
     const sendLate = ({ url, method, headers }: IncomingMessage, body: Promise<Buffer>): Promise<void> =>
@@ -139,6 +142,7 @@ export const makeProxy = (target: string) =>
           }
         })
         answer.on("end", () => {
+          if (!isStruck && answer.statusCode === 200) answered.push(`${request.method} ${request.url}`)
           if (!isStruck || trap?.what === "flip") response.end()
         })
       })
@@ -172,5 +176,5 @@ export const makeProxy = (target: string) =>
         })
       }
     }
-    return { url: `http://127.0.0.1:${port}`, set, bytes: () => bytes } satisfies Passage
+    return { url: `http://127.0.0.1:${port}`, set, bytes: () => bytes, answered: () => answered } satisfies Passage
   })

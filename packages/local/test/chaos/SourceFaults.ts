@@ -3,7 +3,7 @@ import { type Case, onTheWay } from "./Case.ts"
 import { House } from "./House.ts"
 import { afterBytes, insideCharacter, insideNumber, type Place } from "./Place.ts"
 import type { Trap } from "./Proxy.ts"
-import { download } from "./Source.ts"
+import { thriftily } from "./Thrift.ts"
 
 const fromSource = (fault: string, outcome: Case["outcome"], more: Record<string, unknown> = {}): Case => ({
   name: `source: ${[fault, ...Object.entries(more).map((pair) => pair.join(" "))].join(", ")}`,
@@ -21,7 +21,6 @@ const cutAt = (place: Place): Trap => ({ ...stream, place, what: "cut" })
 
 /** Each request breaks after about a sixth of the stream, five times. */
 const fiveTimes = 5
-const patience = 1.2
 
 /** A download that goes on after each cut asks for little more than once the bytes. */
 const cutFiveTimes: Case = {
@@ -29,16 +28,9 @@ const cutFiveTimes: Case = {
   kind: "fault",
   thorough: true,
   begin: Effect.fnUntraced(function* () {
-    const { proxies, simulatorUrl } = yield* House
-    const whole = (yield* Effect.promise(() => download(simulatorUrl))).length
-    const before = proxies.source.bytes()
-    const armed = proxies.source.set({ ...cutAt(afterBytes(Math.floor(whole / 6))), times: fiveTimes })
-    const complaints = Effect.sync(() => {
-      const ratio = (proxies.source.bytes() - before) / whole
-      const figure = `${ratio.toFixed(3)} times the ${(whole / 1e6).toFixed(0)} MB were downloaded`
-      process.stdout.write(`         ${figure}\n`)
-      return ratio < 1 || ratio > patience ? [figure] : []
-    })
+    const { proxies, streamBytes } = yield* House
+    const complaints = yield* thriftily
+    const armed = proxies.source.set({ ...cutAt(afterBytes(Math.floor(streamBytes / fiveTimes))), times: fiveTimes })
     return { ...armed, complaints }
   }),
   outcome: "succeeded"

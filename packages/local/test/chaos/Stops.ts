@@ -5,9 +5,16 @@ import { cancelWithin, stopWithin } from "./Figures.ts"
 import { House, type ServiceName } from "./House.ts"
 import { afterBytes } from "./Place.ts"
 import type { Trap } from "./Proxy.ts"
+import { thriftily } from "./Thrift.ts"
 
 const latePublish: Trap = { where: /^POST \/publish$/, at: "request", what: "late" }
 
+/** Nine tenths of the stream have come. */
+const streams = trapped("source", (_, { streamBytes }) => ({
+  where: /\/stream$/,
+  at: "body",
+  place: afterBytes(streamBytes)
+}))
 const staging = locked("medipim.stage_products")
 const publishing = locked("public.products")
 
@@ -56,21 +63,51 @@ const cancelledTooLate: Case = {
   outcome: "succeeded"
 }
 
-/** SIGTERM, as every deploy sends it: the process ends by itself and the run goes on after the next start. */
+/** SIGTERM, as a deploy sends it: the process ends by itself, in time, and as one that had been asked to. */
+const told = Effect.fnUntraced(function* (victim: ServiceName) {
+  const { stop } = yield* House
+  const asked = performance.now()
+  const code = yield* stop(victim)
+  const took = Math.round(performance.now() - asked)
+  if (took > stopWithin) return yield* Effect.fail(`the ${victim} ended only after ${took} ms`)
+  if (code !== 0) return yield* Effect.fail(`the ${victim} ended with code ${code}`)
+})
+
+/** What holds the work up goes on doing so, and the process may not wait for it; the run goes on after the next start. */
 const stopped = (victim: ServiceName, name: string, begin: Case["begin"]): Case => ({
   name: `SIGTERM: ${victim} ${name}`,
   kind: "stop",
   begin,
-  // What holds the work up goes on doing so: the process may not wait for it.
-  strike: Effect.fnUntraced(function* () {
-    const { stop } = yield* House
-    const asked = performance.now()
-    yield* stop(victim)
-    const took = Math.round(performance.now() - asked)
-    if (took > stopWithin) return yield* Effect.fail(`the ${victim} ended only after ${took} ms`)
-  }),
+  strike: () => told(victim),
   mend: Effect.flatMap(House, ({ launch }) => launch(victim)),
   outcome: "succeeded"
+})
+
+/** What came before SIGTERM is kept, whichever process goes on behind it. */
+const stoppedFetcher: Case = stopped(
+  "fetcher",
+  "while fetching",
+  Effect.fnUntraced(function* (dice) {
+    const complaints = yield* thriftily
+    return { ...(yield* streams(dice)), complaints }
+  })
+)
+
+/** Well inside the drain. */
+const heldAfterSigterm = "3 seconds"
+
+/** Work that can be finished in the drain is finished, and its caller hears of it. */
+const finishes = (name: string, call: string, begin: Case["begin"]): Case => ({
+  ...stopped("maintainer", `${name}, which it finishes`, begin),
+  strike: Effect.fnUntraced(function* (_, { open }) {
+    const { proxies, maintainerStatus } = yield* House
+    const answered = () => proxies.maintainer.answered().filter((one) => one === call).length
+    const { chunks, publishing } = yield* maintainerStatus
+    const due = answered() + (publishing === null ? chunks.length : 1)
+    yield* Effect.forkScoped(Effect.delay(open, heldAfterSigterm))
+    yield* told("maintainer")
+    if (answered() < due) return yield* Effect.fail(`${due - answered()} of its calls were not answered`)
+  })
 })
 
 /** The publish has come as far as its first write, and nobody waits for its answer any more. */
@@ -84,8 +121,6 @@ const publishesForNobody: Case["begin"] = Effect.fnUntraced(function* (dice) {
   }
 })
 
-const streams = trapped("source", { where: /\/stream$/, at: "body", place: afterBytes(1_000_000) })
-
 /** Runs that somebody stops, and processes that are told to. */
 export const stops: ReadonlyArray<Case> = [
   cancelled("while fetching", streams),
@@ -95,7 +130,9 @@ export const stops: ReadonlyArray<Case> = [
   // The publish comes when the run is over and its caller gone: only the maintainer can refuse it.
   cancelled("overtakes its publish", trapped("maintainer", latePublish)),
   cancelledTooLate,
-  stopped("fetcher", "while fetching", streams),
+  stoppedFetcher,
+  finishes("while staging", "POST /run", staging),
+  finishes("while publishing", "POST /publish", publishing),
   // They take the whole 20 s that running requests have.
   { ...stopped("maintainer", "while staging", staging), thorough: true },
   { ...stopped("maintainer", "while publishing", publishing), thorough: true },
