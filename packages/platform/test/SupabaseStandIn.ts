@@ -42,6 +42,8 @@ export class SupabaseStandIn extends Context.Service<
     /** Requests since the start, as `METHOD /path`. */
     readonly seen: () => ReadonlyArray<string>
     readonly trouble: (...next: ReadonlyArray<Trouble>) => void
+    /** What of it has not come yet. */
+    readonly troubleLeft: () => ReadonlyArray<Trouble>
     readonly dropBucket: () => void
     /** Makes other bytes of the objects with such a key, behind everybody's back; answers how many there were. */
     readonly damage: (key: RegExp, change: (bytes: Buffer) => Buffer) => number
@@ -162,6 +164,7 @@ export class SupabaseStandIn extends Context.Service<
             trouble: (...next) => {
               troubles = [...next]
             },
+            troubleLeft: () => troubles,
             dropBucket: () => {
               bucket = undefined
             },

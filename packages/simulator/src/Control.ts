@@ -78,6 +78,9 @@ export interface Answer {
 
 const ok = (body: unknown): Answer => ({ status: 200, body })
 
+/** How many faults wait for their request, and how many have come about since the start. */
+const told = (faults: Faults): Answer => ok({ armed: faults.armed(), struck: faults.struck() })
+
 /** The routes that tests and demonstrations use to change what MediPim says. */
 export const control = (
   {
@@ -101,12 +104,14 @@ export const control = (
         return ok(overview(catalogue, requests))
       case "POST /control/changes":
         return ok(applyChanges(catalogue, decodeChanges(body)))
+      case "GET /control/faults":
+        return told(faults)
       case "POST /control/faults":
         faults.arm(decodeFault(body))
-        return ok({ armed: faults.armed() })
+        return told(faults)
       case "DELETE /control/faults":
         faults.clear()
-        return ok({ armed: 0 })
+        return told(faults)
       default:
         return { status: 404, body: { error: `there is no ${route}` } }
     }

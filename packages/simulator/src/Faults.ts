@@ -37,6 +37,7 @@ export type Fault = typeof Fault.Type
 
 export const makeFaults = () => {
   let armed: Array<Fault> = []
+  let struck = 0
   return {
     arm: (fault: Fault) => {
       for (let i = 0; i < (fault.times ?? 1); i++) armed.push(fault)
@@ -46,7 +47,12 @@ export const makeFaults = () => {
     },
     /** The fault of the request that comes now. */
     next: (): Fault | undefined => armed.shift(),
-    armed: () => armed.length
+    armed: () => armed.length,
+    /** To be called when a fault has come about. */
+    strike: () => {
+      struck += 1
+    },
+    struck: () => struck
   }
 }
 export type Faults = ReturnType<typeof makeFaults>

@@ -129,7 +129,7 @@ export const makeServer = (options: Options): Server => {
 
   const stream = async (response: ServerResponse, body: Record<string, unknown>): Promise<void> => {
     const fault = faults.next()
-    if (fault !== undefined && refuse(response, fault)) return
+    if (fault !== undefined && refuse(response, fault)) return faults.strike()
     const selection = await source.select(body.filter, body.sorting)
     if (selection.total === 0) {
       response.writeHead(204)
@@ -137,6 +137,7 @@ export const makeServer = (options: Options): Server => {
       return
     }
     await sendLines(response, selection, fault, ({ fault: kind }) => {
+      faults.strike()
       if (kind === "change-mid-stream") changeMidStream(catalogue)
     })
   }

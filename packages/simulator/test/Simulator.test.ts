@@ -207,6 +207,21 @@ layer(simulated(), { excludeTestServices: true })("The simulated API", (it) => {
       assert.strictEqual(bad.status, 400)
     })
   )
+
+  it.effect("tells of its faults how many wait, and how many have come about", () =>
+    Effect.gen(function* () {
+      const faults = Effect.map(ask("/control/faults", undefined, undefined, "GET"), ({ body }) => body)
+      yield* ask("/control/faults", { fault: "refused" })
+      yield* ask("/control/faults", { fault: "duplicate-line", at: 3 })
+      yield* ask("/control/faults", { fault: "gap", at: 1_000_000 })
+      assert.deepStrictEqual(yield* faults, { armed: 3, struck: 0 })
+      for (let i = 0; i < 2; i++) yield* stream({})
+      assert.deepStrictEqual(yield* faults, { armed: 1, struck: 2 })
+      // A place behind the end is never reached.
+      yield* stream({})
+      assert.deepStrictEqual(yield* faults, { armed: 0, struck: 2 })
+    })
+  )
 })
 
 layer(simulated({ products: 20 }), { excludeTestServices: true })("The rate limit", (it) => {

@@ -137,12 +137,14 @@ const make = Effect.fnUntraced(function* (products: number) {
 
   const simulatorUrl = `http://localhost:${on.simulator.port}`
   const streamBytes = (yield* Effect.promise(() => download(simulatorUrl))).length
-  const control = (route: string, body?: unknown) =>
-    Effect.promise(async () => {
-      const [method = "GET", path] = route.split(" ")
-      const sent = body === undefined ? { method } : { method, body: JSON.stringify(body) }
-      return (await (await fetch(`${simulatorUrl}${path}`, sent)).json()) as Record<string, unknown>
-    })
+  const control = Effect.fnUntraced(function* (route: string, body?: unknown) {
+    const [method = "GET", path] = route.split(" ")
+    const sent = body === undefined ? { method } : { method, body: JSON.stringify(body) }
+    const answer = yield* Effect.promise(() => fetch(`${simulatorUrl}${path}`, sent))
+    const text = yield* Effect.promise(() => answer.text())
+    if (!answer.ok) return yield* Effect.fail(`${route} answered ${answer.status}: ${text}`)
+    return JSON.parse(text) as Record<string, unknown>
+  })
   /** What a service says of itself, past its proxy. */
   const statusOf = (name: "fetcher" | "maintainer") =>
     Effect.promise(async () => (await fetch(`http://localhost:${on[name].port}/status`, { headers })).json())
@@ -156,6 +158,7 @@ const make = Effect.fnUntraced(function* (products: number) {
     orchestrators,
     heard: told.heard,
     trouble: supabase.trouble,
+    troubleLeft: supabase.troubleLeft,
     launch,
     kill,
     stop,

@@ -1,17 +1,32 @@
 import { Effect } from "effect"
-import { type Case, onTheWay } from "./Case.ts"
+import { type Case, nowhere, onTheWay } from "./Case.ts"
 import { House } from "./House.ts"
 import { afterBytes, insideCharacter, insideNumber, type Place } from "./Place.ts"
 import type { Trap } from "./Proxy.ts"
 import { thriftily } from "./Thrift.ts"
 
-const fromSource = (fault: string, outcome: Case["outcome"], more: Record<string, unknown> = {}): Case => ({
+interface More {
+  readonly times?: number
+  readonly at?: number
+  readonly delayMs?: number
+  readonly retryAfter?: number
+}
+
+/** What lasts is met again by the next try. */
+const leastOf = (times: number): number => Math.min(times, 2)
+
+const fromSource = (fault: string, outcome: Case["outcome"], more: More = {}): Case => ({
   name: `source: ${[fault, ...Object.entries(more).map((pair) => pair.join(" "))].join(", ")}`,
   kind: "fault",
   begin: Effect.fnUntraced(function* () {
     const { control } = yield* House
-    yield* control("POST /control/faults", { fault, ...more })
-    return { sprung: Effect.void, open: Effect.void }
+    const { struck: before } = yield* control("POST /control/faults", { fault, ...more })
+    const complaints = control("GET /control/faults").pipe(
+      Effect.map(({ struck }) => Number(struck) - Number(before)),
+      Effect.map((times) => (times < leastOf(more.times ?? 1) ? [`${fault} came about ${times} times`] : [])),
+      Effect.orDie
+    )
+    return { ...nowhere, complaints }
   }),
   outcome
 })

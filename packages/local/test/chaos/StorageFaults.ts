@@ -12,11 +12,12 @@ const noSuchKey = { statusCode: "404", code: "NoSuchKey", error: "not_found", me
 const troubled = (...troubles: ReadonlyArray<Trouble>): Case => ({
   name: `storage: ${troubles.join(", ")}`,
   kind: "fault",
-  begin: () =>
-    Effect.tap(
-      Effect.succeed(nowhere),
-      Effect.map(House, ({ trouble }) => trouble(...troubles))
-    ),
+  begin: Effect.fnUntraced(function* () {
+    const { trouble, troubleLeft } = yield* House
+    trouble(...troubles)
+    const complaints = Effect.sync(() => troubleLeft().map((left) => `${left} never came`))
+    return { ...nowhere, complaints }
+  }),
   outcome: "succeeded"
 })
 
