@@ -10,6 +10,13 @@ export const StoreFault = Schema.Literals([
   "unavailable"
 ])
 
+/** What a person can do; the other faults are ours. */
+const advice: Partial<Record<typeof StoreFault.Type, string>> = {
+  "not-found": "Sync again with forceRefresh.",
+  denied: "Check the service role key, or who may use the folder.",
+  unavailable: "Sync again once the store answers."
+}
+
 export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   fault: StoreFault,
   operation: Schema.Literals(["put", "get", "list", "remove", "prepare"]),
@@ -17,7 +24,9 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   detail: Schema.String
 }) {
   override get message(): string {
-    return `Snapshot store: ${this.operation} ${this.key} failed (${this.fault}): ${this.detail}`
+    const what = `Snapshot store: ${this.operation} ${this.key} failed (${this.fault}): ${this.detail}`
+    const next = advice[this.fault]
+    return next === undefined ? what : `${what.replace(/\.$/, "")}. ${next}`
   }
   get retryable(): boolean {
     return this.fault === "unavailable"
