@@ -14,6 +14,14 @@ const errors = {
   tooLarge: ["413", "EntityTooLarge", "Payload too large", "The object exceeded the maximum allowed size"]
 } as const
 
+/** What the storage says while its database is down (supabase-storage-notes.md section 1). */
+export const internalError = {
+  statusCode: "500",
+  code: "InternalError",
+  error: "Internal",
+  message: "Internal Server Error"
+} as const
+
 const sizeLimit = 10 * 1024 * 1024
 
 const json = (response: ServerResponse, status: number, body: unknown): ServerResponse => {
@@ -122,7 +130,7 @@ export class SupabaseStandIn extends Context.Service<
           seen.push(`${request.method} ${request.url}`)
           switch (troubles.shift()) {
             case "unavailable":
-              return json(response, 500, { statusCode: "500", code: "InternalError", message: "Internal Server Error" })
+              return json(response, 500, internalError)
             case "slow-down":
               return json(response, 429, { statusCode: "429", code: "SlowDown", message: "Too many connections" })
             case "html":

@@ -50,7 +50,7 @@ const guards: ReadonlyArray<Guard> = [
   {
     name: "a part is read as it was written",
     breaks: [["packages/maintainer/src/SnapshotReader.ts", '.digest("hex") === part.sha256', '.digest("hex") !== ""']],
-    noticedBy: "storage: wrong bytes once"
+    noticedBy: "storage: a digit of a stored part is another one"
   },
   {
     name: "a publish counts what is staged",
@@ -114,6 +114,13 @@ const guards: ReadonlyArray<Guard> = [
       ]
     ],
     noticedBy: "SIGTERM: orchestrator while notifying"
+  },
+  {
+    name: "a storage that is unavailable for a moment is asked again",
+    breaks: [
+      ["packages/platform/src/StorageFaults.ts", "status === 0 || status >= 500", "status === 0 || status >= 600"]
+    ],
+    noticedBy: "storage: unavailable once, for the manifest"
   },
   {
     name: "one run at a time",

@@ -132,7 +132,7 @@ export const stops: ReadonlyArray<Case> = [
   cancelledTooLate,
   stoppedFetcher,
   finishes("while staging", "POST /run", staging),
-  finishes("while publishing", "POST /publish", publishing),
+  { ...finishes("while publishing", "POST /publish", publishing), thorough: true },
   // They take the whole 20 s that running requests have.
   { ...stopped("maintainer", "while staging", staging), thorough: true },
   { ...stopped("maintainer", "while publishing", publishing), thorough: true },

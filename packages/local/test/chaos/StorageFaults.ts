@@ -1,13 +1,39 @@
 import { Effect } from "effect"
-import type { Trouble } from "../../../platform/test/SupabaseStandIn.ts"
-import { type Case, kills, nowhere, onTheWay, trapped } from "./Case.ts"
+import { internalError, type Trouble } from "../../../platform/test/SupabaseStandIn.ts"
+import { type Case, nowhere, onTheWay } from "./Case.ts"
+import { failing } from "./Failing.ts"
 import { House } from "./House.ts"
 import { afterBytes } from "./Place.ts"
+import { storageDamage } from "./StorageDamage.ts"
 
-const part = /ndjson\.gz$/
 const readsPart = /^GET \/storage\/v1\/object\/medipim-raw\/.*ndjson\.gz$/
-const storesPart = /^(PUT|POST) \/storage\/v1\/object\/medipim-raw\/.*ndjson\.gz$/
+const stores = (object: RegExp): RegExp => new RegExp(`^(PUT|POST) /storage/v1/object/medipim-raw/.*${object.source}`)
+const storesPart = stores(/ndjson\.gz$/)
+const storesSidecar = stores(/part-\d+\.json$/)
+const storesManifest = stores(/manifest\.json$/)
 const noSuchKey = { statusCode: "404", code: "NoSuchKey", error: "not_found", message: "Object not found" }
+
+const unavailable = { status: 500, body: JSON.stringify(internalError) }
+
+const unavailableOnce = (name: string, where: RegExp): Case =>
+  onTheWay(`storage: unavailable once, for ${name}`, "store", () => ({ where, at: "request", what: unavailable }))
+
+const answerLost = (name: string, where: RegExp): Case =>
+  onTheWay(`storage: answer lost after ${name} was written`, "store", () => ({ where, at: "answer", what: "cut" }))
+
+/** Not longer than the store is asked: the first try, and all that follow it. */
+const everyTry = 6
+
+const unavailableForGood = failing(
+  onTheWay("storage: unavailable for good", "store", () => ({
+    where: storesManifest,
+    at: "request",
+    what: unavailable,
+    times: everyTry
+  })),
+  "StoreError",
+  "Sync again once the store answers."
+)
 
 const troubled = (...troubles: ReadonlyArray<Trouble>): Case => ({
   name: `storage: ${troubles.join(", ")}`,
@@ -21,54 +47,16 @@ const troubled = (...troubles: ReadonlyArray<Trouble>): Case => ({
   outcome: "succeeded"
 })
 
-/** All parts that are stored lose their second half. */
-const halve = Effect.flatMap(House, ({ damage }) =>
-  damage(part, (bytes) => bytes.subarray(0, Math.floor(bytes.length / 2))) > 0
-    ? Effect.void
-    : Effect.fail("there was no part to damage")
-)
-
-/** The download goes on behind a part that the store no longer holds whole. */
-const cutShortMeanwhile: Case = {
-  ...kills("fetcher"),
-  name: "storage: a part is cut short while its fetcher is down",
-  kind: "fault",
-  begin: Effect.fnUntraced(function* (dice) {
-    const { proxies, streamBytes } = yield* House
-    const where = /\/stream$/
-    const half = Math.floor(streamBytes / 2)
-    const broken = proxies.source.set({
-      where,
-      at: "body",
-      place: afterBytes(dice.int(half, streamBytes)),
-      what: "cut"
-    })
-    const again = Effect.map(broken.sprung, () => proxies.source.set({ where, at: "request" }))
-    const asksAgain = yield* Effect.cached(again)
-    return {
-      sprung: Effect.flatMap(asksAgain, ({ sprung }) => sprung),
-      open: Effect.flatMap(asksAgain, ({ open }) => open)
-    }
-  }),
-  strike: () => Effect.flatMap(House, ({ kill }) => Effect.andThen(kill("fetcher"), halve)),
-  outcome: "succeeded"
-}
-
-const cutShortForGood: Case = {
-  name: "storage: parts are cut short for good",
-  kind: "fault",
-  begin: trapped("maintainer", { where: /^POST \/run$/, at: "request" }),
-  strike: () => halve,
-  outcome: "failed"
-}
-
 export const storageFaults: ReadonlyArray<Case> = [
   troubled("unavailable", "answer-lost", "html", "slow-down"),
-  onTheWay("storage: answer lost after a part was written", "store", () => ({
-    where: storesPart,
-    at: "answer",
-    what: "cut"
-  })),
+  unavailableOnce("a part", storesPart),
+  unavailableOnce("a sidecar", storesSidecar),
+  unavailableOnce("the manifest", storesManifest),
+  unavailableOnce("a part that is read", readsPart),
+  { ...unavailableForGood, thorough: true },
+  answerLost("a part", storesPart),
+  { ...answerLost("a sidecar", storesSidecar), thorough: true },
+  answerLost("the manifest", storesManifest),
   onTheWay("storage: part cut while it is read", "store", (dice) => ({
     where: readsPart,
     at: "body",
@@ -76,14 +64,14 @@ export const storageFaults: ReadonlyArray<Case> = [
     what: "cut"
   })),
   onTheWay("storage: wrong bytes once", "store", () => ({ where: readsPart, at: "body", what: "flip" })),
-  {
-    ...onTheWay("storage: a part is missing", "store", () => ({
+  failing(
+    onTheWay("storage: a part is missing", "store", () => ({
       where: readsPart,
       at: "request",
       what: { status: 400, body: JSON.stringify(noSuchKey) }
     })),
-    outcome: "failed"
-  },
-  cutShortMeanwhile,
-  cutShortForGood
+    "StoreError",
+    "Sync again with forceRefresh."
+  ),
+  ...storageDamage
 ]
