@@ -64,6 +64,17 @@ const guards: ReadonlyArray<Guard> = [
     noticedBy: "database: crash after staging"
   },
   {
+    name: "a publish is one transaction",
+    breaks: [
+      [
+        "packages/maintainer/src/Publish.ts",
+        "sql\n          .withTransaction(decideAndWrite(request, manifest))",
+        "decideAndWrite(request, manifest)"
+      ]
+    ],
+    noticedBy: "maintainer: publishing, at the products"
+  },
+  {
     name: "a run that is over publishes nothing",
     breaks: [
       [
