@@ -6,9 +6,9 @@ import type { ProgramFailed } from "../../src/Program.ts"
 import { House, headers, type ServiceName } from "./House.ts"
 import type { Armed, Trap } from "./Proxy.ts"
 
-/** Numbers that follow from a seed: the same case comes again with the same seed. */
-export const diceOf = (seed: number) => {
-  let state = seed >>> 0
+/** Numbers that follow from a seed and the name of a case: the same case comes again with the same seed. */
+export const diceOf = (seed: number, name: string) => {
+  let state = Buffer.from(name).reduce((sum, byte) => Math.imul(sum, 31) + byte, seed) >>> 0
   const next = () => {
     state = (state + 0x6d2b79f5) >>> 0
     let mixed = Math.imul(state ^ (state >>> 15), state | 1)

@@ -132,7 +132,12 @@ const make = Effect.fnUntraced(function* (products: number) {
   yield* Effect.forEach(["fetcher", "maintainer", "orchestrator"] as const, launch, { concurrency: 3, discard: true })
 
   const simulatorUrl = `http://localhost:${on.simulator.port}`
-  const streamBytes = (yield* Effect.promise(() => download(simulatorUrl))).length
+  let streamBytes = 0
+  const stream = Effect.promise(async () => {
+    const bytes = await download(simulatorUrl)
+    streamBytes = bytes.length
+    return bytes
+  })
   const control = (route: string, body?: unknown) =>
     Effect.promise(async () => {
       const [method = "GET", path] = route.split(" ")
@@ -155,8 +160,12 @@ const make = Effect.fnUntraced(function* (products: number) {
     logged: (text: string) => Effect.sync(() => readFileSync(`${databaseDir}.log`, "utf8").split(text).length - 1),
     /** Changes stored objects behind everybody's back; answers how many. */
     damage: supabase.damage,
-    /** Places in the stream up to here are always reached. */
-    streamBytes: Math.floor(0.9 * streamBytes),
+    /** The whole stream as it is now. */
+    stream,
+    /** Places up to here are always reached in the stream as it was last read: the catalogue changes from case to case. */
+    get streamBytes() {
+      return Math.floor(0.9 * streamBytes)
+    },
     databaseUrl: url,
     database: Postgres.layer({ databaseUrl: url, databaseConnections: 4 }, "chaos"),
     logDir: setup.logDir

@@ -74,15 +74,20 @@ export const inspect = Effect.fnUntraced(function* (
   return { table, found }
 })
 
-/** A day in the life of the catalogue. */
-export const change = Effect.fnUntraced(function* (seed: number) {
+/** A day in the life of the catalogue, which keeps its size: what is removed makes room for what is new or comes back. */
+export const change = Effect.fnUntraced(function* (name: string, seed: number, before: Table) {
   const { control } = yield* House
-  const dice = diceOf(seed)
+  const dice = diceOf(seed, name)
+  const gone = [...before].filter(([, { removed }]) => removed).map(([id]) => id)
+  const from = dice.int(0, gone.length)
+  const back = gone.slice(from, from + dice.int(0, 8))
   yield* control("POST /control/changes", {
     update: dice.int(5, 40),
-    add: dice.int(0, 9),
+    add: dice.int(0, 4),
     remove: dice.int(0, 8),
-    deactivate: dice.int(0, 8)
+    deactivate: dice.int(0, 8),
+    // Some come back as they were, some changed.
+    ids: { restore: back, update: back.slice(dice.int(0, 4)) }
   })
   return dice
 })
@@ -91,7 +96,7 @@ export const change = Effect.fnUntraced(function* (seed: number) {
 export const play = (one: Case, seed: number, before: Table) =>
   Effect.gen(function* () {
     const { control } = yield* House
-    const dice = yield* change(seed)
+    const dice = yield* change(one.name, seed, before)
     const after = yield* published(before)
     const armed = yield* one.begin(dice)
     const { body, status } = yield* post("/sync", { forceRefresh: true, chunkSize })

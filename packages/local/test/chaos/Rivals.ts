@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { diceOf, locked, post } from "./Case.ts"
+import { locked, post } from "./Case.ts"
 import { callers, chunkSize } from "./Figures.ts"
 import { House } from "./House.ts"
 import { change, endOf, inspect } from "./Play.ts"
@@ -12,9 +12,9 @@ export const rivals = (victim: "orchestrator" | "second", seed: number, before: 
     const { kill, launch } = yield* House
     const sql = yield* SqlClient
     yield* launch("second")
-    yield* change(seed)
+    const dice = yield* change(`two orchestrators, ${victim}`, seed, before)
     const after = yield* published(before)
-    const armed = yield* locked("medipim.stage_products")(diceOf(seed))
+    const armed = yield* locked("medipim.stage_products")(dice)
     const answers = yield* Effect.forEach(
       Array.from({ length: callers }, (_, n) => (n % 2 === 0 ? 0 : 1) as 0 | 1),
       (orchestrator) => post("/sync", { forceRefresh: true, chunkSize }, orchestrator),

@@ -3,7 +3,6 @@ import { makeLineSplitter } from "@medipim/domain/LineSplitter"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { House } from "./House.ts"
-import { download } from "./Source.ts"
 
 interface Product extends Record<string, unknown> {
   readonly id: string
@@ -60,17 +59,15 @@ const productOf = (line: string): Product => {
 
 /** What the table must hold once the source as it is now was published over `before`. */
 export const published = (before: Table) =>
-  Effect.flatMap(House, ({ simulatorUrl }) =>
-    Effect.promise(async (): Promise<Table> => {
-      const lines = makeLineSplitter().push(await download(simulatorUrl))
-      const table = new Map([...before].map(([id, { raw }]): [string, Entry] => [id, { raw, removed: true }]))
-      for (const line of lines) {
-        const raw = productOf(line.toString())
-        table.set(raw.id, { raw, removed: false })
-      }
-      return table
-    })
-  )
+  Effect.gen(function* () {
+    const { stream } = yield* House
+    const table = new Map([...before].map(([id, { raw }]): [string, Entry] => [id, { raw, removed: true }]))
+    for (const line of makeLineSplitter().push(yield* stream)) {
+      const raw = productOf(line.toString())
+      table.set(raw.id, { raw, removed: false })
+    }
+    return table as Table
+  })
 
 const isLike = (a: Entry | undefined, b: Entry | undefined): boolean =>
   a === undefined || b === undefined ? a === b : a.removed === b.removed && isSame(a.raw, b.raw)
