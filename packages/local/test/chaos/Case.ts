@@ -22,7 +22,10 @@ export type Dice = ReturnType<typeof diceOf>
 type Needs = House | SqlClient | Scope.Scope
 type Mishap = string | SqlError | PostgresFailed | ProgramFailed
 
-/** One thing that goes wrong in a sync, and what may come of it. */
+/** How a run ends; one that fails with the code of its failure, which is the tag of an error of the services. */
+export type Outcome = "succeeded" | "cancelled" | { readonly failed: string }
+
+/** One thing that goes wrong in a sync, and what comes of it. */
 export interface Case {
   readonly name: string
   readonly kind: "kill" | "fault" | "cancel" | "stop"
@@ -32,7 +35,7 @@ export interface Case {
   readonly strike?: (runId: string, armed: Armed) => Effect.Effect<unknown, Mishap, Needs>
   /** All that a person does afterwards: start the process again. */
   readonly mend?: Effect.Effect<void, Mishap, Needs>
-  readonly outcome: "succeeded" | "failed" | "cancelled" | "succeeded or failed"
+  readonly outcome: Outcome
   /** The catalogue changes while it is downloaded: each product may come as it was or as it is. */
   readonly changing?: boolean
   /** Left out of the short form: it waits long for what another case shows sooner. */
@@ -89,7 +92,7 @@ export const kills = (victim: ServiceName): Pick<Case, "kind" | "strike" | "mend
   kind: "kill",
   strike: () => Effect.flatMap(House, ({ kill }) => kill(victim)),
   mend: Effect.flatMap(House, ({ launch }) => launch(victim)),
-  outcome: "succeeded or failed"
+  outcome: "succeeded"
 })
 
 /** A request to an orchestrator, and its answer. */

@@ -1,6 +1,6 @@
 import { Effect, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { type Case, diceOf, post } from "./Case.ts"
+import { type Case, diceOf, type Outcome, post } from "./Case.ts"
 import { chunkSize, endWithin, reachWithin, settleWithin, strikeWithin } from "./Figures.ts"
 import { House } from "./House.ts"
 import { differing, published, stored, type Table } from "./Table.ts"
@@ -46,6 +46,17 @@ const settled = Effect.gen(function* () {
   )
 })
 
+/** Codes of runs of which nobody knows why they failed. */
+const unexplained = new Set(["Defect", "Lost"])
+/** Characters; nobody can act on less. */
+const shortestReason = 20
+
+const hasReason = (run: Ended): boolean =>
+  run.failure !== null && !unexplained.has(run.failure.code) && run.failure.message.length >= shortestReason
+
+const nameOf = (outcome: Outcome): string => (typeof outcome === "string" ? outcome : `failed with ${outcome.failed}`)
+const endingOf = ({ status, failure }: Ended): string => (status === "failed" ? `failed with ${failure?.code}` : status)
+
 /** What the end of a run has to be, seen from outside: each product as it was before, or as in one of `after`. */
 export const inspect = Effect.fnUntraced(function* (
   runId: string,
@@ -65,7 +76,7 @@ export const inspect = Effect.fnUntraced(function* (
   const told = changes.map(({ id }) => id).sort()
   const changed = differing(before, table)
   if (told.join() !== changed.join()) found.push(`the history tells ${told.length} changes of ${changed.length}`)
-  if (run.status === "failed" && !run.failure?.message) found.push("failed without a reason")
+  if (run.status === "failed" && !hasReason(run)) found.push(`failed without a reason: ${JSON.stringify(run.failure)}`)
   // Nobody is told of a run that somebody has stopped.
   if (heard.includes(runId) === (run.status === "cancelled")) found.push("told where it should not be, or not told")
   const [left] = yield* sql<{ readonly n: number }>`
@@ -119,8 +130,7 @@ export const play = (one: Case, seed: number, before: Table) =>
     const allowed = one.changing === true ? [after, yield* published(before)] : [after]
     const { table, found } = yield* inspect(body.runId, run, before, ...allowed)
     if (armed.complaints !== undefined) found.push(...(yield* armed.complaints))
-    if (!one.outcome.includes(run.status)) {
-      found.push(`${run.status} where ${one.outcome} was due: ${run.failure?.code} ${run.failure?.message}`)
-    }
+    const due = nameOf(one.outcome)
+    if (endingOf(run) !== due) found.push(`${endingOf(run)} where ${due} was due: ${run.failure?.message}`)
     return { status: run.status, violations: found, recovery, table } satisfies Played
   }).pipe(Effect.scoped)

@@ -73,8 +73,8 @@ export const sourceFaults: ReadonlyArray<Case> = [
   fromSource("rate-limited", "succeeded"),
   fromSource("rate-limited", "succeeded", { retryAfter: 1 }),
   fromSource("slow-drip", "succeeded", { at: 1400, delayMs: 2 }),
-  fromSource("empty", "failed"),
-  fromSource("refused", "failed"),
-  fromSource("gap", "failed", { times: 60 }),
-  { ...fromSource("html", "failed", { times: 60 }), thorough: true }
+  fromSource("empty", { failed: "EmptyCatalogue" }),
+  fromSource("refused", { failed: "MediPimError" }),
+  fromSource("gap", { failed: "StreamBroken" }, { times: 60 }),
+  { ...fromSource("html", { failed: "StreamBroken" }, { times: 60 }), thorough: true }
 ]

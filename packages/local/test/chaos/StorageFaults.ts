@@ -58,7 +58,7 @@ const cutShortForGood: Case = {
   kind: "fault",
   begin: trapped("maintainer", { where: /^POST \/run$/, at: "request" }),
   strike: () => halve,
-  outcome: "failed"
+  outcome: { failed: "SnapshotBroken" }
 }
 
 export const storageFaults: ReadonlyArray<Case> = [
@@ -81,7 +81,7 @@ export const storageFaults: ReadonlyArray<Case> = [
       at: "request",
       what: { status: 400, body: JSON.stringify(noSuchKey) }
     })),
-    outcome: "failed"
+    outcome: { failed: "StoreError" }
   },
   cutShortMeanwhile,
   cutShortForGood
