@@ -2,6 +2,8 @@ import { mkdirSync, readFileSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
+import { json } from "node:stream/consumers"
+import type { Run } from "@medipim/domain/Run"
 import * as Postgres from "@medipim/platform/Postgres"
 import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import { SupabaseStandIn } from "../../../platform/test/SupabaseStandIn.ts"
@@ -17,14 +19,20 @@ export type ServiceName = "fetcher" | "maintainer" | "orchestrator" | "second"
 const adminKey = "test-key-of-forty-characters-0123456789ab"
 export const headers = { "x-admin-key": adminKey, "content-type": "application/json" }
 
-/** Who hears how runs end: the run ids, in the order in which they came. */
+/** What is told of a run; the key is its id. */
+export interface Notification {
+  readonly key: string
+  readonly run: Pick<Run, "status" | "failure" | "progress">
+}
+
+/** Who hears how runs end. */
 const listener = Effect.gen(function* () {
-  const heard: Array<string> = []
+  const heard: Array<Notification> = []
   const server = yield* Effect.acquireRelease(
     Effect.callback<ReturnType<typeof createServer>>((resume) => {
-      const made = createServer((request, response) => {
-        heard.push(String(request.headers["idempotency-key"]))
-        request.resume()
+      const made = createServer(async (request, response) => {
+        const { run } = (await json(request)) as Notification
+        heard.push({ key: String(request.headers["idempotency-key"]), run })
         response.end()
       })
       made.listen(0, "127.0.0.1", () => resume(Effect.succeed(made)))

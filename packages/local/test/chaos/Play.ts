@@ -1,14 +1,12 @@
+import { isDeepStrictEqual } from "node:util"
 import { Effect, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { type Case, diceOf, type Outcome, post } from "./Case.ts"
 import { chunkSize, endWithin, reachWithin, settleWithin, strikeWithin } from "./Figures.ts"
-import { House } from "./House.ts"
-import { differing, published, stored, type Table } from "./Table.ts"
+import { House, type Notification } from "./House.ts"
+import { changesOf, differing, kinds, published, stored, type Table } from "./Table.ts"
 
-interface Ended {
-  readonly status: string
-  readonly failure: { readonly code: string; readonly message: string } | null
-}
+type Ended = Notification["run"]
 
 export interface Played {
   readonly status: string
@@ -20,7 +18,7 @@ export interface Played {
 
 export const endOf = Effect.fnUntraced(function* (runId: string) {
   const sql = yield* SqlClient
-  const [run] = yield* sql<Ended>`SELECT status, failure FROM medipim.sync_runs WHERE id = ${runId}`.pipe(
+  const [run] = yield* sql<Ended>`SELECT status, failure, progress FROM medipim.sync_runs WHERE id = ${runId}`.pipe(
     // A database that is being crashed does not answer.
     Effect.retry({ schedule: Schedule.spaced("200 millis"), times: 100 }),
     Effect.repeat({
@@ -57,6 +55,13 @@ const hasReason = (run: Ended): boolean =>
 const nameOf = (outcome: Outcome): string => (typeof outcome === "string" ? outcome : `failed with ${outcome.failed}`)
 const endingOf = ({ status, failure }: Ended): string => (status === "failed" ? `failed with ${failure?.code}` : status)
 
+/** What a notification and the record of the run have in common. */
+const gist = ({ status, failure, progress }: Ended) => ({
+  status,
+  failure,
+  counts: kinds.map((kind) => progress[kind])
+})
+
 /** What the end of a run has to be, seen from outside: each product as it was before, or as in one of `after`. */
 export const inspect = Effect.fnUntraced(function* (
   runId: string,
@@ -71,14 +76,24 @@ export const inspect = Effect.fnUntraced(function* (
   const found: Array<string> = []
   const wrong = differing(table, ...(run.status === "succeeded" ? after : [before]))
   if (wrong.length > 0) found.push(`${run.status}, but ${wrong.length} products are not as they must be: ${wrong[0]}`)
-  const changes = yield* sql<{ readonly id: string }>`
-    SELECT product_id AS id FROM medipim.product_changes WHERE run_id = ${runId} ORDER BY id`
-  const told = changes.map(({ id }) => id).sort()
-  const changed = differing(before, table)
-  if (told.join() !== changed.join()) found.push(`the history tells ${told.length} changes of ${changed.length}`)
+  const rows = yield* sql<{ readonly change: string; readonly id: string }>`
+    SELECT change, product_id AS id FROM medipim.product_changes WHERE run_id = ${runId}`
+  const history = rows.map(({ change, id }) => `${change} ${id}`)
+  const changed = changesOf(before, table)
+  if (history.sort().join() !== changed.toSorted().join()) {
+    found.push(`the history tells ${history.length} changes of ${changed.length}, or others`)
+  }
+  for (const kind of run.status === "succeeded" ? kinds : []) {
+    const count = history.filter((change) => change.startsWith(kind)).length
+    if (run.progress[kind] !== count) found.push(`${run.progress[kind]} ${kind} where the history has ${count}`)
+  }
   if (run.status === "failed" && !hasReason(run)) found.push(`failed without a reason: ${JSON.stringify(run.failure)}`)
   // Nobody is told of a run that somebody has stopped.
-  if (heard.includes(runId) === (run.status === "cancelled")) found.push("told where it should not be, or not told")
+  const told = heard.filter(({ key }) => key === runId)
+  if (told.length > 0 === (run.status === "cancelled")) found.push("told where it should not be, or not told")
+  for (const one of told) {
+    if (!isDeepStrictEqual(gist(one.run), gist(run))) found.push(`told ${JSON.stringify(one.run)}`)
+  }
   const [left] = yield* sql<{ readonly n: number }>`
     SELECT count(*)::int AS n FROM medipim.sync_runs WHERE status = 'running'`
   if (left?.n !== 0) found.push("a run is left running")

@@ -72,6 +72,19 @@ export const published = (before: Table) =>
 const isLike = (a: Entry | undefined, b: Entry | undefined): boolean =>
   a === undefined || b === undefined ? a === b : a.removed === b.removed && isSame(a.raw, b.raw)
 
+/** The kinds of changes that a publish makes. */
+export const kinds = ["inserted", "updated", "restored", "removed"] as const
+
+const kindOf = (before: Entry | undefined, now: Entry | undefined): (typeof kinds)[number] => {
+  if (before === undefined) return "inserted"
+  if (now === undefined || now.removed) return "removed"
+  return before.removed ? "restored" : "updated"
+}
+
+/** What was done to which product, as `kind id`. */
+export const changesOf = (before: Table, now: Table): ReadonlyArray<string> =>
+  differing(before, now).map((id) => `${kindOf(before.get(id), now.get(id))} ${id}`)
+
 /** The ids whose entries are like those of none of the others. */
 export const differing = (table: Table, ...others: ReadonlyArray<Table>): ReadonlyArray<string> =>
   [...new Set([table, ...others].flatMap((one) => [...one.keys()]))]
