@@ -4,7 +4,8 @@ import { SqlClient } from "effect/sql/SqlClient"
 import { type Case, diceOf, type Outcome, post } from "./Case.ts"
 import { chunkSize, endWithin, reachWithin, settleWithin, strikeWithin } from "./Figures.ts"
 import { House, type Notification } from "./House.ts"
-import { changesOf, differing, kinds, published, stored, type Table } from "./Table.ts"
+import { spoil, toSpoil } from "./Spoilt.ts"
+import { changesOf, differing, keeping, kinds, published, stored, type Table } from "./Table.ts"
 
 type Ended = Notification["run"]
 
@@ -59,16 +60,20 @@ const endingOf = ({ status, failure }: Ended): string => (status === "failed" ? 
 const gist = ({ status, failure, progress }: Ended) => ({
   status,
   failure,
-  counts: kinds.map((kind) => progress[kind])
+  counts: [...kinds, "rejected" as const].map((kind) => progress[kind])
 })
 
-/** What the end of a run has to be, seen from outside: each product as it was before, or as in one of `after`. */
-export const inspect = Effect.fnUntraced(function* (
-  runId: string,
-  run: Ended,
-  before: Table,
-  ...after: ReadonlyArray<Table>
-) {
+/** What may come of a run. */
+interface Due {
+  readonly before: Table
+  /** Each product is as in one of these, if the run succeeded. */
+  readonly after: ReadonlyArray<Table>
+  /** Products whose line cannot be decoded: the first of the stream, or none. */
+  readonly rejected: ReadonlyArray<string>
+}
+
+/** What the end of a run has to be, seen from outside. */
+export const inspect = Effect.fnUntraced(function* (runId: string, run: Ended, { before, after, rejected }: Due) {
   const sql = yield* SqlClient
   const { heard } = yield* House
   yield* settled
@@ -87,12 +92,19 @@ export const inspect = Effect.fnUntraced(function* (
     const count = history.filter((change) => change.startsWith(kind)).length
     if (run.progress[kind] !== count) found.push(`${run.progress[kind]} ${kind} where the history has ${count}`)
   }
+  if (run.status === "succeeded") {
+    const lines = yield* sql<{ readonly record: number; readonly id: string | null }>`
+      SELECT record, product_id AS id FROM medipim.rejected_records WHERE run_id = ${runId}`
+    const due = rejected.map((id, record) => ({ record, id }))
+    if (!isDeepStrictEqual(lines, due)) found.push(`rejected are ${JSON.stringify(lines)}, not ${JSON.stringify(due)}`)
+    if (run.progress.rejected !== due.length) found.push(`${run.progress.rejected} rejected, not ${due.length}`)
+  }
   if (run.status === "failed" && !hasReason(run)) found.push(`failed without a reason: ${JSON.stringify(run.failure)}`)
   // Nobody is told of a run that somebody has stopped.
   const told = heard.filter(({ key }) => key === runId)
   if (told.length > 0 === (run.status === "cancelled")) found.push("told where it should not be, or not told")
   for (const one of told) {
-    if (!isDeepStrictEqual(gist(one.run), gist(run))) found.push(`told ${JSON.stringify(one.run)}`)
+    if (!isDeepStrictEqual(gist(one.run), gist(run))) found.push(`told ${JSON.stringify(gist(one.run))}`)
   }
   const [left] = yield* sql<{ readonly n: number }>`
     SELECT count(*)::int AS n FROM medipim.sync_runs WHERE status = 'running'`
@@ -123,7 +135,9 @@ export const play = (one: Case, seed: number, before: Table) =>
   Effect.gen(function* () {
     const { control } = yield* House
     const dice = yield* change(one.name, seed, before)
-    const after = yield* published(before)
+    const rejected = yield* toSpoil(one, dice)
+    const after = keeping(rejected, before, yield* published(before))
+    if (rejected.length > 0) yield* spoil
     const armed = yield* one.begin(dice)
     const { body, status } = yield* post("/sync", { forceRefresh: true, chunkSize })
     if (status !== 202) return yield* Effect.fail(`POST /sync answered ${status}`)
@@ -143,7 +157,7 @@ export const play = (one: Case, seed: number, before: Table) =>
     // The armed rest of a fault that was to last.
     yield* control("DELETE /control/faults")
     const allowed = one.changing === true ? [after, yield* published(before)] : [after]
-    const { table, found } = yield* inspect(body.runId, run, before, ...allowed)
+    const { table, found } = yield* inspect(body.runId, run, { before, after: allowed, rejected })
     if (armed.complaints !== undefined) found.push(...(yield* armed.complaints))
     const due = nameOf(one.outcome)
     if (endingOf(run) !== due) found.push(`${endingOf(run)} where ${due} was due: ${run.failure?.message}`)

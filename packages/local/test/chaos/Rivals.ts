@@ -33,7 +33,7 @@ export const rivals = (victim: "orchestrator" | "second", seed: number, before: 
     yield* armed.open
     const run = yield* endOf(runId)
     const recovery = performance.now() - from
-    const inspected = yield* inspect(runId, run, before, after)
+    const inspected = yield* inspect(runId, run, { before, after: [after], rejected: [] })
     if (run.status !== "succeeded") found.push(`${run.status}: ${run.failure?.message}`)
     if (victim === "orchestrator") yield* launch(victim)
     yield* kill("second")

@@ -69,6 +69,17 @@ export const published = (before: Table) =>
     return table as Table
   })
 
+/** `table`, but for these products: they stay as they were before. */
+export const keeping = (ids: ReadonlyArray<string>, before: Table, table: Table): Table => {
+  const kept = new Map(table)
+  for (const id of ids) {
+    const row = before.get(id)
+    if (row === undefined) kept.delete(id)
+    else kept.set(id, row)
+  }
+  return kept
+}
+
 const isLike = (a: Entry | undefined, b: Entry | undefined): boolean =>
   a === undefined || b === undefined ? a === b : a.removed === b.removed && isSame(a.raw, b.raw)
 
