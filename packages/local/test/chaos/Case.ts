@@ -36,6 +36,8 @@ export interface Case {
   /** All that a person does afterwards: start the process again. */
   readonly mend?: Effect.Effect<void, Mishap, Needs>
   readonly outcome: Outcome
+  /** The publish has begun, and no reader may see anything of it yet. */
+  readonly unseen?: boolean
   /** The catalogue changes while it is downloaded: each product may come as it was or as it is. */
   readonly changing?: boolean
   /** Left out of the short form: it waits long for what another case shows sooner. */
@@ -60,8 +62,8 @@ export const onTheWay = (name: string, way: Way, trap: (dice: Dice, house: House
   outcome: "succeeded"
 })
 
-/** Waits until the maintainer wants to write to a table, which a lock keeps it from. */
-export const locked = (table: string): Case["begin"] =>
+/** Waits until the maintainer wants of a table what a lock of this mode keeps it from: writing to it, or emptying it. */
+export const locked = (table: string, mode: "SHARE" | "ACCESS SHARE" = "SHARE"): Case["begin"] =>
   Effect.fnUntraced(function* () {
     const sql = yield* SqlClient
     const isLocked = yield* Deferred.make<void>()
@@ -69,7 +71,7 @@ export const locked = (table: string): Case["begin"] =>
     const holder = yield* Effect.forkScoped(
       sql.withTransaction(
         sql
-          .unsafe(`LOCK TABLE ${table} IN SHARE MODE`)
+          .unsafe(`LOCK TABLE ${table} IN ${mode} MODE`)
           .pipe(Effect.andThen(Deferred.succeed(isLocked, undefined)), Effect.andThen(Deferred.await(letGo)))
       )
     )

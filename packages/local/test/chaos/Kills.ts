@@ -1,5 +1,8 @@
-import { Effect } from "effect"
+import { Effect, Schedule } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
 import { type Case, kills, locked, nowhere, trapped } from "./Case.ts"
+import { chunkSize } from "./Figures.ts"
+import { held } from "./Held.ts"
 import { afterBytes, beforeText } from "./Place.ts"
 
 const inStream = trapped("source", (dice, { streamBytes }) => ({
@@ -12,6 +15,17 @@ const stores = (object: RegExp): RegExp => new RegExp(`^(PUT|POST) /storage/v1/o
 const sidecar = stores(/part-\d+\.json/)
 const manifest = stores(/manifest\.json/)
 const readsPart = /^GET \/storage\/v1\/object\/medipim-raw\/.*ndjson\.gz$/
+
+/** A chunk has one batch recorded and the rows of the next staged: who stages it again finds both. */
+const besideABatch: Case["begin"] = Effect.fnUntraced(function* (dice) {
+  const sql = yield* SqlClient
+  const { sprung, open } = yield* held("medipim.stage_batches", `NEW.first_record % ${chunkSize} > 0`)(dice)
+  const recorded = sql`SELECT FROM medipim.stage_batches`.pipe(
+    Effect.repeat({ until: (batches) => batches.length > 0, schedule: Schedule.spaced("20 millis") }),
+    Effect.orDie
+  )
+  return { sprung: Effect.andThen(sprung, Effect.asVoid(recorded)), open }
+})
 
 /** The places at which each service is killed. */
 export const killPoints: ReadonlyArray<Case> = [
@@ -46,17 +60,31 @@ export const killPoints: ReadonlyArray<Case> = [
     begin: trapped("store", (dice) => ({ where: readsPart, at: "body", place: afterBytes(dice.int(1, 100_000)) })),
     ...kills("maintainer")
   },
-  { name: "maintainer: in mid chunk", begin: locked("medipim.stage_products"), ...kills("maintainer") },
+  { name: "maintainer: in mid chunk", begin: held("medipim.stage_products"), ...kills("maintainer") },
+  { name: "maintainer: rows staged, their batch not", begin: besideABatch, ...kills("maintainer") },
   {
     name: "maintainer: chunk staged, not answered",
     begin: trapped("maintainer", { where: /^POST \/run$/, at: "body", place: completed }),
     ...kills("maintainer")
   },
-  { name: "maintainer: publishing, at the products", begin: locked("public.products"), ...kills("maintainer") },
+  {
+    name: "maintainer: publishing, at the products",
+    begin: locked("public.products"),
+    ...kills("maintainer"),
+    unseen: true
+  },
   {
     name: "maintainer: publishing, at the history",
     begin: locked("medipim.product_changes"),
-    ...kills("maintainer")
+    ...kills("maintainer"),
+    unseen: true
+  },
+  {
+    name: "maintainer: everything written, nothing committed",
+    // Lets everything pass but the last statement of the transaction, which empties the table.
+    begin: locked("medipim.stage_batches", "ACCESS SHARE"),
+    ...kills("maintainer"),
+    unseen: true
   },
   {
     name: "maintainer: committed, not answered",
@@ -70,7 +98,7 @@ export const killPoints: ReadonlyArray<Case> = [
     begin: trapped("fetcher", { where: /^POST \/run$/, at: "body", place: completed }),
     ...kills("orchestrator")
   },
-  { name: "orchestrator: in mid chunk", begin: locked("medipim.stage_products"), ...kills("orchestrator") },
+  { name: "orchestrator: in mid chunk", begin: held("medipim.stage_products"), ...kills("orchestrator") },
   {
     name: "orchestrator: staged, not heard",
     begin: trapped("maintainer", { where: /^POST \/run$/, at: "body", place: completed }),
@@ -85,6 +113,11 @@ export const killPoints: ReadonlyArray<Case> = [
   {
     name: "orchestrator: while it notifies",
     begin: trapped("listener", { where: /^POST/, at: "request" }),
+    ...kills("orchestrator")
+  },
+  {
+    name: "orchestrator: notified, not answered",
+    begin: trapped("listener", { where: /^POST/, at: "answer" }),
     ...kills("orchestrator")
   }
 ]

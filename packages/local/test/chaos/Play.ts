@@ -144,6 +144,9 @@ export const play = (one: Case, seed: number, before: Table) =>
     yield* armed.sprung.pipe(
       Effect.timeoutOrElse({ duration: reachWithin, orElse: () => Effect.fail("the place was never reached") })
     )
+    if (one.unseen === true && differing(yield* stored, before).length > 0) {
+      return yield* Effect.fail("readers see half a publish")
+    }
     const from = performance.now()
     if (one.strike !== undefined) {
       yield* one
