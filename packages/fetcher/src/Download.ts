@@ -6,6 +6,7 @@ import { StreamBroken } from "@medipim/domain/StreamCheck"
 import { Clock, Context, DateTime, Effect, Layer, Metric, Option, Schedule, Schema, Stream } from "effect"
 import { type Checkpoint, Checkpoints, partOf } from "./Checkpoints.ts"
 import { type Cutting, isResumable, makeCutter, type Progress } from "./Cutter.ts"
+import { usualPartBytes } from "./PartWriter.ts"
 import { Snapshots } from "./Snapshots.ts"
 
 type OnProgress = (progress: Progress) => Effect.Effect<void>
@@ -74,7 +75,7 @@ export class Download extends Context.Service<
     readonly run: (id: SnapshotId, onProgress: OnProgress) => Effect.Effect<Manifest, DownloadError>
   }
 >()("fetcher/Download") {
-  static readonly layer = (filter: SourceRequest["filter"]) =>
+  static readonly layer = (filter: SourceRequest["filter"], partBytes = usualPartBytes) =>
     Layer.effect(
       Download,
       Effect.gen(function* () {
@@ -140,7 +141,7 @@ export class Download extends Context.Service<
             const counts = { received: before.records, expected: before.total }
             return yield* new StreamBroken({ fault: "total", ...counts, detail: "the rest of the catalogue is gone" })
           }
-          const cutting = { snapshotId: id, request, before, startedAt }
+          const cutting = { snapshotId: id, request, before, startedAt, partBytes }
           const added = Option.isSome(opened) ? yield* partsOf(cutting, opened.value, onProgress) : []
           const manifest = manifestOf(id, request, before, added, { startedAt, finishedAt: yield* now })
           const text = yield* Effect.orDie(encodeManifest(manifest))

@@ -18,7 +18,7 @@ const Main = Layer.unwrap(
   Effect.map(fetcherConfig, (config) =>
     ApiServer.layer(FetcherApi, config).pipe(
       Layer.provide(FetcherHttp.layer.pipe(Layer.provide(ApiServer.guards(config)))),
-      Layer.provide([Job.layer, Download.layer(config.filter)]),
+      Layer.provide([Job.layer, Download.layer(config.filter, config.partBytes)]),
       Layer.provide([MediPimHttp.layer(config), Snapshots.layer, Checkpoints.layer]),
       Layer.provide([storeLayer(config), NodeHttpClient.layerUndici, Draining.layer])
     )

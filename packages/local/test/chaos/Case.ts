@@ -36,6 +36,8 @@ export interface Case {
   /** All that a person does afterwards: start the process again. */
   readonly mend?: Effect.Effect<void, Mishap, Needs>
   readonly outcome: Outcome
+  /** What must hold besides once the run has ended; answers what does not. */
+  readonly demands?: (runId: string) => Effect.Effect<ReadonlyArray<string>, Mishap, Needs>
   /** The publish has begun, and no reader may see anything of it yet. */
   readonly unseen?: boolean
   /** The catalogue changes while it is downloaded: each product may come as it was or as it is. */

@@ -12,6 +12,7 @@ import { freePorts } from "../../src/Ports.ts"
 import { start } from "../../src/Program.ts"
 import { programsOf } from "../../src/Stack.ts"
 import { temporaryFolder } from "../../src/TemporaryFolder.ts"
+import { partBytes } from "./Figures.ts"
 import { makeProxy } from "./Proxy.ts"
 import { download } from "./Source.ts"
 
@@ -95,6 +96,7 @@ const make = Effect.fnUntraced(function* (products: number) {
     MAINTAINER_URL: proxies.maintainer.url,
     NOTIFY_URL: proxies.listener.url,
     REQUEST_TIMEOUT: "3000",
+    PART_BYTES: String(partBytes),
     LOG_FORMAT: "json"
   }
   const programs = new Map(services.map((program) => [program.name, { ...program, env: { ...program.env, ...ways } }]))
@@ -166,6 +168,14 @@ const make = Effect.fnUntraced(function* (products: number) {
     crashDatabase,
     /** How often the log of the database has this text. */
     logged: (text: string) => Effect.sync(() => readFileSync(`${databaseDir}.log`, "utf8").split(text).length - 1),
+    /** A stored object, or `undefined` when it is not there. */
+    object: (key: string) =>
+      Effect.promise(async () => {
+        const answer = await fetch(`${supabase.url}/storage/v1/object/medipim-raw/${key}`, {
+          headers: { apikey: supabase.key }
+        })
+        return answer.ok ? await answer.text() : undefined
+      }),
     /** Changes stored objects behind everybody's back; answers how many. */
     damage: supabase.damage,
     /** The whole stream as it is now. */

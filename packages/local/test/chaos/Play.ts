@@ -162,6 +162,7 @@ export const play = (one: Case, seed: number, before: Table) =>
     const allowed = one.changing === true ? [after, yield* published(before)] : [after]
     const { table, found } = yield* inspect(body.runId, run, { before, after: allowed, rejected })
     if (armed.complaints !== undefined) found.push(...(yield* armed.complaints))
+    if (one.demands !== undefined) found.push(...(yield* one.demands(body.runId)))
     const due = nameOf(one.outcome)
     if (endingOf(run) !== due) found.push(`${endingOf(run)} where ${due} was due: ${run.failure?.message}`)
     return { status: run.status, violations: found, recovery, table } satisfies Played
