@@ -42,6 +42,8 @@ export interface Case {
   readonly unseen?: boolean
   /** The catalogue changes while it is downloaded: each product may come as it was or as it is. */
   readonly changing?: boolean
+  /** Its place is another with each seed. */
+  readonly anywhere?: boolean
   /** Left out of the short form: it waits long for what another case shows sooner. */
   readonly thorough?: boolean
 }
@@ -63,6 +65,9 @@ export const onTheWay = (name: string, way: Way, trap: (dice: Dice, house: House
   begin: trapped(way, trap),
   outcome: "succeeded"
 })
+
+/** The same at a place of its own with each seed. */
+export const anywhere = (...fault: Parameters<typeof onTheWay>): Case => ({ ...onTheWay(...fault), anywhere: true })
 
 /** Waits until the maintainer wants of a table what a lock of this mode keeps it from: writing to it, or emptying it. */
 export const locked = (table: string, mode: "SHARE" | "ACCESS SHARE" = "SHARE"): Case["begin"] =>

@@ -1,5 +1,5 @@
 import { Effect } from "effect"
-import { type Case, onTheWay } from "./Case.ts"
+import { anywhere, type Case, onTheWay } from "./Case.ts"
 import { House } from "./House.ts"
 import { afterBytes, insideCharacter, insideNumber, type Place } from "./Place.ts"
 import type { Trap } from "./Proxy.ts"
@@ -55,11 +55,11 @@ const changedMeanwhile: Case = {
 
 /** What the source does wrong once is made up for; what it goes on doing wrong fails the run. */
 export const sourceFaults: ReadonlyArray<Case> = [
-  onTheWay("source: cut at any byte", "source", (dice, { streamBytes }) => cutAt(afterBytes(dice.int(1, streamBytes)))),
-  onTheWay("source: cut inside a character", "source", (dice, { streamBytes }) =>
+  anywhere("source: cut at any byte", "source", (dice, { streamBytes }) => cutAt(afterBytes(dice.int(1, streamBytes)))),
+  anywhere("source: cut inside a character", "source", (dice, { streamBytes }) =>
     cutAt(insideCharacter(dice.int(1, streamBytes)))
   ),
-  onTheWay("source: cut inside a number", "source", (dice, { streamBytes }) =>
+  anywhere("source: cut inside a number", "source", (dice, { streamBytes }) =>
     cutAt(insideNumber(dice.int(1, streamBytes)))
   ),
   cutFiveTimes,

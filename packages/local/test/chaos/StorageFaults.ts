@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import type { Trouble } from "../../../platform/test/SupabaseStandIn.ts"
-import { type Case, kills, nowhere, onTheWay, trapped } from "./Case.ts"
+import { anywhere, type Case, kills, nowhere, onTheWay, trapped } from "./Case.ts"
 import { House } from "./House.ts"
 import { afterBytes } from "./Place.ts"
 
@@ -68,7 +68,7 @@ export const storageFaults: ReadonlyArray<Case> = [
     at: "answer",
     what: "cut"
   })),
-  onTheWay("storage: part cut while it is read", "store", (dice) => ({
+  anywhere("storage: part cut while it is read", "store", (dice) => ({
     where: readsPart,
     at: "body",
     place: afterBytes(dice.int(1, 100_000)),
