@@ -28,17 +28,19 @@ export interface Cutting {
   readonly before: Checkpoint
   /** When the request of this stream was made. */
   readonly startedAt: string
+  /** A part is closed at so many bytes before compression. */
+  readonly partBytes: number
 }
 
 /**
  * Cuts the checked lines of one stream into parts. Throws `StreamBroken` as soon as the stream cannot be the whole
  * catalogue, or the rest of it that was asked for; then `flush` gives the good lines before that.
  */
-export const makeCutter = ({ snapshotId, request, before, startedAt }: Cutting) => {
+export const makeCutter = ({ snapshotId, request, before, startedAt, partBytes }: Cutting) => {
   const splitter = makeLineSplitter()
   const check = makeStreamCheck()
   const cursor = makeCreationCursor(before.cursor)
-  let writer: PartWriter = makePartWriter()
+  let writer: PartWriter = makePartWriter(partBytes)
   let parts = before.parts.length
   let partStart = before.records
   let records = before.records
@@ -85,7 +87,7 @@ export const makeCutter = ({ snapshotId, request, before, startedAt }: Cutting) 
     parts += 1
     partStart += written
     indexes = undefined
-    writer = makePartWriter()
+    writer = makePartWriter(partBytes)
     return { stored, sidecar }
   }
 

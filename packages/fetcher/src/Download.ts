@@ -6,6 +6,7 @@ import { StreamBroken } from "@medipim/domain/StreamCheck"
 import { Clock, Context, DateTime, Effect, Layer, Metric, Option, Schedule, Schema, Stream } from "effect"
 import { type Checkpoint, Checkpoints, partOf } from "./Checkpoints.ts"
 import { type Cutting, isResumable, makeCutter, type Progress } from "./Cutter.ts"
+import { usualPartBytes } from "./PartWriter.ts"
 import { Snapshots } from "./Snapshots.ts"
 
 type OnProgress = (progress: Progress) => Effect.Effect<void>
@@ -69,6 +70,11 @@ const manifestOf = (
   }
 }
 
+/** What is asked, and from which address; and how large a part may be. */
+interface Setting extends Pick<Asked, "filter" | "url"> {
+  readonly partBytes?: number
+}
+
 /** Downloads snapshots: parts and their sidecars as the lines come, the manifest when all of them were there. */
 export class Download extends Context.Service<
   Download,
@@ -82,7 +88,7 @@ export class Download extends Context.Service<
     readonly run: (id: SnapshotId, onProgress: OnProgress) => Effect.Effect<Manifest, DownloadError>
   }
 >()("fetcher/Download") {
-  static readonly layer = ({ filter, url }: Pick<Asked, "filter" | "url">) =>
+  static readonly layer = ({ filter, url, partBytes = usualPartBytes }: Setting) =>
     Layer.effect(
       Download,
       Effect.gen(function* () {
@@ -148,7 +154,7 @@ export class Download extends Context.Service<
             const counts = { received: before.records, expected: before.total }
             return yield* new StreamBroken({ fault: "total", ...counts, detail: "the rest of the catalogue is gone" })
           }
-          const cutting = { snapshotId: id, request: asked, before, startedAt }
+          const cutting = { snapshotId: id, request: asked, before, startedAt, partBytes }
           const added = Option.isSome(opened) ? yield* partsOf(cutting, opened.value, onProgress) : []
           const manifest = manifestOf(id, asked, before, added, { startedAt, finishedAt: yield* now })
           const text = yield* Effect.orDie(encodeManifest(manifest))

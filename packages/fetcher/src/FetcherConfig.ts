@@ -11,6 +11,7 @@ import {
 } from "@medipim/platform/ServiceSettings"
 import { type Form, loadSettings, required, withDefault } from "@medipim/platform/Settings"
 import { Schema } from "effect"
+import { usualPartBytes } from "./PartWriter.ts"
 
 const filter: Form<SourceRequest["filter"]> = {
   schema: Schema.fromJsonString(Schema.Record(Schema.String, Schema.Json)),
@@ -36,5 +37,11 @@ export const fetcherConfig = loadSettings({
     "milliseconds without a byte after which a download is broken",
     wholeNumber(100, 300_000),
     60_000
+  ),
+  partBytes: withDefault(
+    "PART_BYTES",
+    "bytes before compression after which a part is stored and the next begun",
+    wholeNumber(1_000_000, usualPartBytes),
+    usualPartBytes
   )
 })

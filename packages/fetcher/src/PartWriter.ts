@@ -4,7 +4,8 @@ import { createGzip } from "node:zlib"
 
 /** A part is closed when it has one of these sizes: small enough for a retried upload, large enough for few requests. */
 const compressedLimit = 4.5 * 1024 * 1024
-const rawLimit = 32 * 1024 * 1024
+/** Before compression; the default of `PART_BYTES`. */
+export const usualPartBytes = 32 * 1024 * 1024
 /** Compression must not be what the download waits for; level 1 takes a third of the time of the default. */
 const level = 1
 
@@ -28,7 +29,7 @@ export interface PartWriter {
 const newline = Buffer.from("\n")
 
 /** Compresses lines into one gzip member as they come: only compressed bytes are held. */
-export const makePartWriter = (): PartWriter => {
+export const makePartWriter = (partBytes: number): PartWriter => {
   const gzip = createGzip({ level })
   const hash = createHash("sha256")
   const pieces: Array<Buffer> = []
@@ -47,7 +48,7 @@ export const makePartWriter = (): PartWriter => {
       bytes += block.length
       if (!gzip.write(block)) await once(gzip, "drain")
     },
-    isFull: () => compressed >= compressedLimit || bytes >= rawLimit,
+    isFull: () => compressed >= compressedLimit || bytes >= partBytes,
     isEmpty: () => records === 0,
     close: async () => {
       const ended = once(gzip, "end")

@@ -6,9 +6,9 @@ import type { ProgramFailed } from "../../src/Program.ts"
 import { House, headers, type ServiceName } from "./House.ts"
 import type { Armed, Trap } from "./Proxy.ts"
 
-/** Numbers that follow from a seed: the same case comes again with the same seed. */
-export const diceOf = (seed: number) => {
-  let state = seed >>> 0
+/** Numbers that follow from a seed and the name of a case: the same case comes again with the same seed. */
+export const diceOf = (seed: number, name: string) => {
+  let state = Buffer.from(name).reduce((sum, byte) => Math.imul(sum, 31) + byte, seed) >>> 0
   const next = () => {
     state = (state + 0x6d2b79f5) >>> 0
     let mixed = Math.imul(state ^ (state >>> 15), state | 1)
@@ -22,7 +22,10 @@ export type Dice = ReturnType<typeof diceOf>
 type Needs = House | SqlClient | Scope.Scope
 type Mishap = string | SqlError | PostgresFailed | ProgramFailed
 
-/** One thing that goes wrong in a sync, and what may come of it. */
+/** How a run ends; one that fails with the code of its failure, which is the tag of an error of the services. */
+export type Outcome = "succeeded" | "cancelled" | { readonly failed: string }
+
+/** One thing that goes wrong in a sync, and what comes of it. */
 export interface Case {
   readonly name: string
   readonly kind: "kill" | "fault" | "cancel" | "stop"
@@ -32,9 +35,15 @@ export interface Case {
   readonly strike?: (runId: string, armed: Armed) => Effect.Effect<unknown, Mishap, Needs>
   /** All that a person does afterwards: start the process again. */
   readonly mend?: Effect.Effect<void, Mishap, Needs>
-  readonly outcome: "succeeded" | "failed" | "cancelled" | "succeeded or failed"
+  readonly outcome: Outcome
+  /** What must hold besides once the run has ended; answers what does not. */
+  readonly demands?: (runId: string) => Effect.Effect<ReadonlyArray<string>, Mishap, Needs>
+  /** The publish has begun, and no reader may see anything of it yet. */
+  readonly unseen?: boolean
   /** The catalogue changes while it is downloaded: each product may come as it was or as it is. */
   readonly changing?: boolean
+  /** Its place is another with each seed. */
+  readonly anywhere?: boolean
   /** Left out of the short form: it waits long for what another case shows sooner. */
   readonly thorough?: boolean
 }
@@ -57,8 +66,11 @@ export const onTheWay = (name: string, way: Way, trap: (dice: Dice, house: House
   outcome: "succeeded"
 })
 
-/** Waits until the maintainer wants to write to a table, which a lock keeps it from. */
-export const locked = (table: string): Case["begin"] =>
+/** The same at a place of its own with each seed. */
+export const anywhere = (...fault: Parameters<typeof onTheWay>): Case => ({ ...onTheWay(...fault), anywhere: true })
+
+/** Waits until the maintainer wants of a table what a lock of this mode keeps it from: writing to it, or emptying it. */
+export const locked = (table: string, mode: "SHARE" | "ACCESS SHARE" = "SHARE"): Case["begin"] =>
   Effect.fnUntraced(function* () {
     const sql = yield* SqlClient
     const isLocked = yield* Deferred.make<void>()
@@ -66,7 +78,7 @@ export const locked = (table: string): Case["begin"] =>
     const holder = yield* Effect.forkScoped(
       sql.withTransaction(
         sql
-          .unsafe(`LOCK TABLE ${table} IN SHARE MODE`)
+          .unsafe(`LOCK TABLE ${table} IN ${mode} MODE`)
           .pipe(Effect.andThen(Deferred.succeed(isLocked, undefined)), Effect.andThen(Deferred.await(letGo)))
       )
     )
@@ -89,7 +101,7 @@ export const kills = (victim: ServiceName): Pick<Case, "kind" | "strike" | "mend
   kind: "kill",
   strike: () => Effect.flatMap(House, ({ kill }) => kill(victim)),
   mend: Effect.flatMap(House, ({ launch }) => launch(victim)),
-  outcome: "succeeded or failed"
+  outcome: "succeeded"
 })
 
 /** A request to an orchestrator, and its answer. */

@@ -3,20 +3,13 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { Case } from "./Case.ts"
 
 /** The run fails with this code, and its message ends with what to do. */
-export const failing = (one: Case, code: string, advice: string): Case => ({
+export const failing = (one: Omit<Case, "outcome">, code: string, advice: string): Case => ({
   ...one,
-  begin: Effect.fnUntraced(function* (dice) {
+  outcome: { failed: code },
+  demands: Effect.fnUntraced(function* (runId) {
     const sql = yield* SqlClient
-    const told = sql<{ readonly code: string; readonly message: string }>`
-      SELECT failure->>'code' AS code, failure->>'message' AS message
-      FROM medipim.sync_runs ORDER BY id DESC LIMIT 1`
-    const complaints = told.pipe(
-      Effect.map(([is]) =>
-        is?.code === code && is.message.endsWith(advice) ? [] : [`the run tells ${is?.code}: ${is?.message}`]
-      ),
-      Effect.orDie
-    )
-    return { ...(yield* one.begin(dice)), complaints }
-  }),
-  outcome: "failed"
+    const [told] = yield* sql<{ readonly message: string }>`
+      SELECT failure->>'message' AS message FROM medipim.sync_runs WHERE id = ${runId}`
+    return told?.message.endsWith(advice) === true ? [] : [`the run does not end with "${advice}": ${told?.message}`]
+  })
 })

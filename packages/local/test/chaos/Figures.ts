@@ -6,6 +6,8 @@ export const figures = {
 
 /** Several chunks a run, so that there is a middle. */
 export const chunkSize = 700
+/** Several parts a download, so that something stands when it breaks. */
+export const partBytes = 2_000_000
 /** A place that is not reached in this time is a mistake of the suite, and counts as a violation. */
 export const reachWithin = "40 seconds"
 /** A fault that is not done with in this time, a cancellation that is not answered for example, is a violation too. */

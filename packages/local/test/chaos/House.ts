@@ -2,6 +2,8 @@ import { mkdirSync, readFileSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
+import { json } from "node:stream/consumers"
+import type { Run } from "@medipim/domain/Run"
 import { FetcherStatus } from "@medipim/http-api/FetcherApi"
 import { MaintainerStatus } from "@medipim/http-api/MaintainerApi"
 import * as Postgres from "@medipim/platform/Postgres"
@@ -12,6 +14,7 @@ import { freePorts } from "../../src/Ports.ts"
 import { start } from "../../src/Program.ts"
 import { programsOf } from "../../src/Stack.ts"
 import { temporaryFolder } from "../../src/TemporaryFolder.ts"
+import { partBytes } from "./Figures.ts"
 import { makeProxy } from "./Proxy.ts"
 import { download } from "./Source.ts"
 
@@ -19,14 +22,20 @@ export type ServiceName = "fetcher" | "maintainer" | "orchestrator" | "second"
 const adminKey = "test-key-of-forty-characters-0123456789ab"
 export const headers = { "x-admin-key": adminKey, "content-type": "application/json" }
 
-/** Who hears how runs end: the run ids, in the order in which they came. */
+/** What is told of a run; the key is its id. */
+export interface Notification {
+  readonly key: string
+  readonly run: Pick<Run, "status" | "failure" | "progress">
+}
+
+/** Who hears how runs end. */
 const listener = Effect.gen(function* () {
-  const heard: Array<string> = []
+  const heard: Array<Notification> = []
   const server = yield* Effect.acquireRelease(
     Effect.callback<ReturnType<typeof createServer>>((resume) => {
-      const made = createServer((request, response) => {
-        heard.push(String(request.headers["idempotency-key"]))
-        request.resume()
+      const made = createServer(async (request, response) => {
+        const { run } = (await json(request)) as Notification
+        heard.push({ key: String(request.headers["idempotency-key"]), run })
         response.end()
       })
       made.listen(0, "127.0.0.1", () => resume(Effect.succeed(made)))
@@ -89,6 +98,7 @@ const make = Effect.fnUntraced(function* (products: number) {
     MAINTAINER_URL: proxies.maintainer.url,
     NOTIFY_URL: proxies.listener.url,
     REQUEST_TIMEOUT: "3000",
+    PART_BYTES: String(partBytes),
     LOG_FORMAT: "json"
   }
   const programs = new Map(services.map((program) => [program.name, { ...program, env: { ...program.env, ...ways } }]))
@@ -136,7 +146,12 @@ const make = Effect.fnUntraced(function* (products: number) {
   yield* Effect.forEach(["fetcher", "maintainer", "orchestrator"] as const, launch, { concurrency: 3, discard: true })
 
   const simulatorUrl = `http://localhost:${on.simulator.port}`
-  const streamBytes = (yield* Effect.promise(() => download(simulatorUrl))).length
+  let streamBytes = 0
+  const stream = Effect.promise(async () => {
+    const bytes = await download(simulatorUrl)
+    streamBytes = bytes.length
+    return bytes
+  })
   const control = Effect.fnUntraced(function* (route: string, body?: unknown) {
     const [method = "GET", path] = route.split(" ")
     const sent = body === undefined ? { method } : { method, body: JSON.stringify(body) }
@@ -165,10 +180,22 @@ const make = Effect.fnUntraced(function* (products: number) {
     crashDatabase,
     /** How often the log of the database has this text. */
     logged: (text: string) => Effect.sync(() => readFileSync(`${databaseDir}.log`, "utf8").split(text).length - 1),
+    /** A stored object, or `undefined` when it is not there. */
+    object: (key: string) =>
+      Effect.promise(async () => {
+        const answer = await fetch(`${supabase.url}/storage/v1/object/medipim-raw/${key}`, {
+          headers: { apikey: supabase.key }
+        })
+        return answer.ok ? await answer.text() : undefined
+      }),
     /** Changes stored objects behind everybody's back; answers how many. */
     damage: supabase.damage,
-    /** Places in the stream up to here are always reached. */
-    streamBytes: Math.floor(0.9 * streamBytes),
+    /** The whole stream as it is now. */
+    stream,
+    /** Places up to here are always reached in the stream as it was last read: the catalogue changes from case to case. */
+    get streamBytes() {
+      return Math.floor(0.9 * streamBytes)
+    },
     databaseUrl: url,
     database: Postgres.layer({ databaseUrl: url, databaseConnections: 4 }, "chaos"),
     logDir: setup.logDir

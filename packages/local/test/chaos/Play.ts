@@ -1,14 +1,13 @@
+import { isDeepStrictEqual } from "node:util"
 import { Effect, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { type Case, diceOf, post } from "./Case.ts"
+import { type Case, diceOf, type Outcome, post } from "./Case.ts"
 import { chunkSize, endWithin, reachWithin, settleWithin, strikeWithin } from "./Figures.ts"
-import { House } from "./House.ts"
-import { differing, published, stored, type Table } from "./Table.ts"
+import { House, type Notification } from "./House.ts"
+import { spoil, toSpoil } from "./Spoilt.ts"
+import { changesOf, differing, keeping, kinds, published, stored, type Table } from "./Table.ts"
 
-interface Ended {
-  readonly status: string
-  readonly failure: { readonly code: string; readonly message: string } | null
-}
+type Ended = Notification["run"]
 
 export interface Played {
   readonly status: string
@@ -20,7 +19,7 @@ export interface Played {
 
 export const endOf = Effect.fnUntraced(function* (runId: string) {
   const sql = yield* SqlClient
-  const [run] = yield* sql<Ended>`SELECT status, failure FROM medipim.sync_runs WHERE id = ${runId}`.pipe(
+  const [run] = yield* sql<Ended>`SELECT status, failure, progress FROM medipim.sync_runs WHERE id = ${runId}`.pipe(
     // A database that is being crashed does not answer.
     Effect.retry({ schedule: Schedule.spaced("200 millis"), times: 100 }),
     Effect.repeat({
@@ -46,13 +45,35 @@ const settled = Effect.gen(function* () {
   )
 })
 
-/** What the end of a run has to be, seen from outside: each product as it was before, or as in one of `after`. */
-export const inspect = Effect.fnUntraced(function* (
-  runId: string,
-  run: Ended,
-  before: Table,
-  ...after: ReadonlyArray<Table>
-) {
+/** Codes of runs of which nobody knows why they failed. */
+const unexplained = new Set(["Defect", "Lost"])
+/** Characters; nobody can act on less. */
+const shortestReason = 20
+
+const hasReason = (run: Ended): boolean =>
+  run.failure !== null && !unexplained.has(run.failure.code) && run.failure.message.length >= shortestReason
+
+const nameOf = (outcome: Outcome): string => (typeof outcome === "string" ? outcome : `failed with ${outcome.failed}`)
+const endingOf = ({ status, failure }: Ended): string => (status === "failed" ? `failed with ${failure?.code}` : status)
+
+/** What a notification and the record of the run have in common. */
+const gist = ({ status, failure, progress }: Ended) => ({
+  status,
+  failure,
+  counts: [...kinds, "rejected" as const].map((kind) => progress[kind])
+})
+
+/** What may come of a run. */
+interface Due {
+  readonly before: Table
+  /** Each product is as in one of these, if the run succeeded. */
+  readonly after: ReadonlyArray<Table>
+  /** Products whose line cannot be decoded: the first of the stream, or none. */
+  readonly rejected: ReadonlyArray<string>
+}
+
+/** What the end of a run has to be, seen from outside. */
+export const inspect = Effect.fnUntraced(function* (runId: string, run: Ended, { before, after, rejected }: Due) {
   const sql = yield* SqlClient
   const { heard } = yield* House
   yield* settled
@@ -60,29 +81,51 @@ export const inspect = Effect.fnUntraced(function* (
   const found: Array<string> = []
   const wrong = differing(table, ...(run.status === "succeeded" ? after : [before]))
   if (wrong.length > 0) found.push(`${run.status}, but ${wrong.length} products are not as they must be: ${wrong[0]}`)
-  const changes = yield* sql<{ readonly id: string }>`
-    SELECT product_id AS id FROM medipim.product_changes WHERE run_id = ${runId} ORDER BY id`
-  const told = changes.map(({ id }) => id).sort()
-  const changed = differing(before, table)
-  if (told.join() !== changed.join()) found.push(`the history tells ${told.length} changes of ${changed.length}`)
-  if (run.status === "failed" && !run.failure?.message) found.push("failed without a reason")
+  const rows = yield* sql<{ readonly change: string; readonly id: string }>`
+    SELECT change, product_id AS id FROM medipim.product_changes WHERE run_id = ${runId}`
+  const history = rows.map(({ change, id }) => `${change} ${id}`)
+  const changed = changesOf(before, table)
+  if (history.sort().join() !== changed.toSorted().join()) {
+    found.push(`the history tells ${history.length} changes of ${changed.length}, or others`)
+  }
+  for (const kind of run.status === "succeeded" ? kinds : []) {
+    const count = history.filter((change) => change.startsWith(kind)).length
+    if (run.progress[kind] !== count) found.push(`${run.progress[kind]} ${kind} where the history has ${count}`)
+  }
+  if (run.status === "succeeded") {
+    const lines = yield* sql<{ readonly record: number; readonly id: string | null }>`
+      SELECT record, product_id AS id FROM medipim.rejected_records WHERE run_id = ${runId}`
+    const due = rejected.map((id, record) => ({ record, id }))
+    if (!isDeepStrictEqual(lines, due)) found.push(`rejected are ${JSON.stringify(lines)}, not ${JSON.stringify(due)}`)
+    if (run.progress.rejected !== due.length) found.push(`${run.progress.rejected} rejected, not ${due.length}`)
+  }
+  if (run.status === "failed" && !hasReason(run)) found.push(`failed without a reason: ${JSON.stringify(run.failure)}`)
   // Nobody is told of a run that somebody has stopped.
-  if (heard.includes(runId) === (run.status === "cancelled")) found.push("told where it should not be, or not told")
+  const told = heard.filter(({ key }) => key === runId)
+  if (told.length > 0 === (run.status === "cancelled")) found.push("told where it should not be, or not told")
+  for (const one of told) {
+    if (!isDeepStrictEqual(gist(one.run), gist(run))) found.push(`told ${JSON.stringify(gist(one.run))}`)
+  }
   const [left] = yield* sql<{ readonly n: number }>`
     SELECT count(*)::int AS n FROM medipim.sync_runs WHERE status = 'running'`
   if (left?.n !== 0) found.push("a run is left running")
   return { table, found }
 })
 
-/** A day in the life of the catalogue. */
-export const change = Effect.fnUntraced(function* (seed: number) {
+/** A day in the life of the catalogue, which keeps its size: what is removed makes room for what is new or comes back. */
+export const change = Effect.fnUntraced(function* (name: string, seed: number, before: Table) {
   const { control } = yield* House
-  const dice = diceOf(seed)
+  const dice = diceOf(seed, name)
+  const gone = [...before].filter(([, { removed }]) => removed).map(([id]) => id)
+  const from = dice.int(0, gone.length)
+  const back = gone.slice(from, from + dice.int(0, 8))
   yield* control("POST /control/changes", {
     update: dice.int(5, 40),
-    add: dice.int(0, 9),
+    add: dice.int(0, 4),
     remove: dice.int(0, 8),
-    deactivate: dice.int(0, 8)
+    deactivate: dice.int(0, 8),
+    // Some come back as they were, some changed.
+    ids: { restore: back, update: back.slice(dice.int(0, 4)) }
   })
   return dice
 })
@@ -91,14 +134,19 @@ export const change = Effect.fnUntraced(function* (seed: number) {
 export const play = (one: Case, seed: number, before: Table) =>
   Effect.gen(function* () {
     const { control } = yield* House
-    const dice = yield* change(seed)
-    const after = yield* published(before)
+    const dice = yield* change(one.name, seed, before)
+    const rejected = yield* toSpoil(one, dice)
+    const after = keeping(rejected, before, yield* published(before))
+    if (rejected.length > 0) yield* spoil
     const armed = yield* one.begin(dice)
     const { body, status } = yield* post("/sync", { forceRefresh: true, chunkSize })
     if (status !== 202) return yield* Effect.fail(`POST /sync answered ${status}`)
     yield* armed.sprung.pipe(
       Effect.timeoutOrElse({ duration: reachWithin, orElse: () => Effect.fail("the place was never reached") })
     )
+    if (one.unseen === true && differing(yield* stored, before).length > 0) {
+      return yield* Effect.fail("readers see half a publish")
+    }
     const from = performance.now()
     if (one.strike !== undefined) {
       yield* one
@@ -112,10 +160,10 @@ export const play = (one: Case, seed: number, before: Table) =>
     // The armed rest of a fault that was to last.
     yield* control("DELETE /control/faults")
     const allowed = one.changing === true ? [after, yield* published(before)] : [after]
-    const { table, found } = yield* inspect(body.runId, run, before, ...allowed)
+    const { table, found } = yield* inspect(body.runId, run, { before, after: allowed, rejected })
     if (armed.complaints !== undefined) found.push(...(yield* armed.complaints))
-    if (!one.outcome.includes(run.status)) {
-      found.push(`${run.status} where ${one.outcome} was due: ${run.failure?.code} ${run.failure?.message}`)
-    }
+    if (one.demands !== undefined) found.push(...(yield* one.demands(body.runId)))
+    const due = nameOf(one.outcome)
+    if (endingOf(run) !== due) found.push(`${endingOf(run)} where ${due} was due: ${run.failure?.message}`)
     return { status: run.status, violations: found, recovery, table } satisfies Played
   }).pipe(Effect.scoped)

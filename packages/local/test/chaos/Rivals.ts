@@ -1,20 +1,26 @@
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { diceOf, locked, post } from "./Case.ts"
-import { callers, chunkSize } from "./Figures.ts"
+import { locked, post } from "./Case.ts"
+import { callers, chunkSize, reachWithin } from "./Figures.ts"
 import { House } from "./House.ts"
 import { change, endOf, inspect } from "./Play.ts"
 import { published, type Table } from "./Table.ts"
 
+/** The first has the lock of the runner, and the second stands by. */
+export const pairs = [
+  { name: "two orchestrators, the first is killed", victim: "orchestrator" },
+  { name: "two orchestrators, the standby is killed", victim: "second" }
+] as const
+
 /** Many callers at once, two orchestrators on one database, and one of them is killed in the middle. */
-export const rivals = (victim: "orchestrator" | "second", seed: number, before: Table) =>
+export const rivals = (name: string, victim: "orchestrator" | "second", seed: number, before: Table) =>
   Effect.gen(function* () {
     const { kill, launch } = yield* House
     const sql = yield* SqlClient
     yield* launch("second")
-    yield* change(seed)
+    const dice = yield* change(name, seed, before)
     const after = yield* published(before)
-    const armed = yield* locked("medipim.stage_products")(diceOf(seed))
+    const armed = yield* locked("medipim.stage_products")(dice)
     const answers = yield* Effect.forEach(
       Array.from({ length: callers }, (_, n) => (n % 2 === 0 ? 0 : 1) as 0 | 1),
       (orchestrator) => post("/sync", { forceRefresh: true, chunkSize }, orchestrator),
@@ -27,16 +33,19 @@ export const rivals = (victim: "orchestrator" | "second", seed: number, before: 
     if (others.length > 0) found.push("the answers name different runs")
     // Of many runs there is none to follow.
     if (found.length > 0) return yield* Effect.fail(found.join(", "))
-    yield* armed.sprung
+    yield* armed.sprung.pipe(
+      Effect.timeoutOrElse({ duration: reachWithin, orElse: () => Effect.fail("the place was never reached") })
+    )
     const from = performance.now()
     yield* kill(victim)
     yield* armed.open
     const run = yield* endOf(runId)
     const recovery = performance.now() - from
-    const inspected = yield* inspect(runId, run, before, after)
+    const inspected = yield* inspect(runId, run, { before, after: [after], rejected: [] })
     if (run.status !== "succeeded") found.push(`${run.status}: ${run.failure?.message}`)
-    if (victim === "orchestrator") yield* launch(victim)
+    // In this order: the first has to have the lock again before there is a second.
     yield* kill("second")
+    if (victim === "orchestrator") yield* launch(victim)
     const [rows] = yield* sql<{ readonly n: number }>`
       SELECT count(*)::int AS n FROM medipim.product_changes WHERE run_id = ${runId}
       GROUP BY product_id ORDER BY 1 DESC LIMIT 1`

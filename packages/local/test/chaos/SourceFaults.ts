@@ -1,5 +1,5 @@
 import { Effect } from "effect"
-import { type Case, nowhere, onTheWay } from "./Case.ts"
+import { anywhere, type Case, nowhere, onTheWay } from "./Case.ts"
 import { House } from "./House.ts"
 import { afterBytes, insideCharacter, insideNumber, type Place } from "./Place.ts"
 import type { Trap } from "./Proxy.ts"
@@ -62,11 +62,11 @@ const changedMeanwhile: Case = {
 
 /** What the source does wrong once is made up for; what it goes on doing wrong fails the run. */
 export const sourceFaults: ReadonlyArray<Case> = [
-  onTheWay("source: cut at any byte", "source", (dice, { streamBytes }) => cutAt(afterBytes(dice.int(1, streamBytes)))),
-  onTheWay("source: cut inside a character", "source", (dice, { streamBytes }) =>
+  anywhere("source: cut at any byte", "source", (dice, { streamBytes }) => cutAt(afterBytes(dice.int(1, streamBytes)))),
+  anywhere("source: cut inside a character", "source", (dice, { streamBytes }) =>
     cutAt(insideCharacter(dice.int(1, streamBytes)))
   ),
-  onTheWay("source: cut inside a number", "source", (dice, { streamBytes }) =>
+  anywhere("source: cut inside a number", "source", (dice, { streamBytes }) =>
     cutAt(insideNumber(dice.int(1, streamBytes)))
   ),
   cutFiveTimes,
@@ -80,8 +80,8 @@ export const sourceFaults: ReadonlyArray<Case> = [
   fromSource("rate-limited", "succeeded"),
   fromSource("rate-limited", "succeeded", { retryAfter: 1 }),
   fromSource("slow-drip", "succeeded", { at: 1400, delayMs: 2 }),
-  fromSource("empty", "failed"),
-  fromSource("refused", "failed"),
-  fromSource("gap", "failed", { times: 60 }),
-  { ...fromSource("html", "failed", { times: 60 }), thorough: true }
+  fromSource("empty", { failed: "EmptyCatalogue" }),
+  fromSource("refused", { failed: "MediPimError" }),
+  fromSource("gap", { failed: "StreamBroken" }, { times: 60 }),
+  { ...fromSource("html", { failed: "StreamBroken" }, { times: 60 }), thorough: true }
 ]

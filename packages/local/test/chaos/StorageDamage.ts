@@ -64,8 +64,7 @@ const damaged = (name: string, strike: NonNullable<Case["strike"]>): Case =>
       name: `storage: ${name}`,
       kind: "fault",
       begin: trapped("maintainer", { where: /^POST \/run$/, at: "request" }),
-      strike,
-      outcome: "failed"
+      strike
     },
     "SnapshotBroken",
     "Sync again with forceRefresh."

@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import { internalError, type Trouble } from "../../../platform/test/SupabaseStandIn.ts"
-import { type Case, nowhere, onTheWay } from "./Case.ts"
+import { anywhere, type Case, nowhere, onTheWay } from "./Case.ts"
 import { failing } from "./Failing.ts"
 import { House } from "./House.ts"
 import { afterBytes } from "./Place.ts"
@@ -57,7 +57,7 @@ export const storageFaults: ReadonlyArray<Case> = [
   answerLost("a part", storesPart),
   { ...answerLost("a sidecar", storesSidecar), thorough: true },
   answerLost("the manifest", storesManifest),
-  onTheWay("storage: part cut while it is read", "store", (dice) => ({
+  anywhere("storage: part cut while it is read", "store", (dice) => ({
     where: readsPart,
     at: "body",
     place: afterBytes(dice.int(1, 100_000)),

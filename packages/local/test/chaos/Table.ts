@@ -3,7 +3,6 @@ import { makeLineSplitter } from "@medipim/domain/LineSplitter"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { House } from "./House.ts"
-import { download } from "./Source.ts"
 
 interface Product extends Record<string, unknown> {
   readonly id: string
@@ -60,20 +59,42 @@ const productOf = (line: string): Product => {
 
 /** What the table must hold once the source as it is now was published over `before`. */
 export const published = (before: Table) =>
-  Effect.flatMap(House, ({ simulatorUrl }) =>
-    Effect.promise(async (): Promise<Table> => {
-      const lines = makeLineSplitter().push(await download(simulatorUrl))
-      const table = new Map([...before].map(([id, { raw }]): [string, Entry] => [id, { raw, removed: true }]))
-      for (const line of lines) {
-        const raw = productOf(line.toString())
-        table.set(raw.id, { raw, removed: false })
-      }
-      return table
-    })
-  )
+  Effect.gen(function* () {
+    const { stream } = yield* House
+    const table = new Map([...before].map(([id, { raw }]): [string, Entry] => [id, { raw, removed: true }]))
+    for (const line of makeLineSplitter().push(yield* stream)) {
+      const raw = productOf(line.toString())
+      table.set(raw.id, { raw, removed: false })
+    }
+    return table as Table
+  })
+
+/** `table`, but for these products: they stay as they were before. */
+export const keeping = (ids: ReadonlyArray<string>, before: Table, table: Table): Table => {
+  const kept = new Map(table)
+  for (const id of ids) {
+    const row = before.get(id)
+    if (row === undefined) kept.delete(id)
+    else kept.set(id, row)
+  }
+  return kept
+}
 
 const isLike = (a: Entry | undefined, b: Entry | undefined): boolean =>
   a === undefined || b === undefined ? a === b : a.removed === b.removed && isSame(a.raw, b.raw)
+
+/** The kinds of changes that a publish makes. */
+export const kinds = ["inserted", "updated", "restored", "removed"] as const
+
+const kindOf = (before: Entry | undefined, now: Entry | undefined): (typeof kinds)[number] => {
+  if (before === undefined) return "inserted"
+  if (now === undefined || now.removed) return "removed"
+  return before.removed ? "restored" : "updated"
+}
+
+/** What was done to which product, as `kind id`. */
+export const changesOf = (before: Table, now: Table): ReadonlyArray<string> =>
+  differing(before, now).map((id) => `${kindOf(before.get(id), now.get(id))} ${id}`)
 
 /** The ids whose entries are like those of none of the others. */
 export const differing = (table: Table, ...others: ReadonlyArray<Table>): ReadonlyArray<string> =>

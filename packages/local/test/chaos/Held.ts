@@ -1,0 +1,41 @@
+import { Deferred, Effect, Fiber, Schedule } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import type { Case } from "./Case.ts"
+
+/** Of an advisory lock that nothing else takes. */
+const key = 20_260
+
+/**
+ * Waits until a row that passes is inserted into a table, and lets nothing but such rows wait: a lock on the table would
+ * already keep the maintainer from clearing it.
+ */
+export const held = (table: string, passes = "true"): Case["begin"] =>
+  Effect.fnUntraced(function* () {
+    const sql = yield* SqlClient
+    const drop = sql.unsafe("DROP FUNCTION IF EXISTS public.chaos_wait() CASCADE")
+    yield* drop
+    yield* sql.unsafe(`CREATE FUNCTION public.chaos_wait() RETURNS trigger LANGUAGE plpgsql AS
+      'BEGIN PERFORM pg_advisory_xact_lock_shared(${key}); RETURN NEW; END'`)
+    yield* sql.unsafe(`CREATE TRIGGER chaos_wait BEFORE INSERT ON ${table}
+      FOR EACH ROW WHEN (${passes}) EXECUTE FUNCTION public.chaos_wait()`)
+    yield* Effect.addFinalizer(() => Effect.orDie(drop))
+    const isHeld = yield* Deferred.make<void>()
+    const letGo = yield* Deferred.make<void>()
+    const holder = yield* Effect.forkScoped(
+      sql.withTransaction(
+        sql`SELECT pg_advisory_xact_lock(${key})`.pipe(
+          Effect.andThen(Deferred.succeed(isHeld, undefined)),
+          Effect.andThen(Deferred.await(letGo))
+        )
+      )
+    )
+    yield* Deferred.await(isHeld)
+    return {
+      sprung: sql`SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = ${key} AND NOT granted`.pipe(
+        Effect.repeat({ until: (waiting) => waiting.length > 0, schedule: Schedule.spaced("20 millis") }),
+        Effect.asVoid,
+        Effect.orDie
+      ),
+      open: Effect.andThen(Deferred.succeed(letGo, undefined), Effect.ignore(Fiber.join(holder)))
+    }
+  })
