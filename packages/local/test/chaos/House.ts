@@ -161,15 +161,18 @@ const make = Effect.fnUntraced(function* (products: number) {
     return JSON.parse(text) as Record<string, unknown>
   })
   /** What a service says of itself, past its proxy. */
-  const statusOf = (name: "fetcher" | "maintainer") =>
-    Effect.promise(async () => (await fetch(`http://localhost:${on[name].port}/status`, { headers })).json())
+  const statusOf = <S extends Schema.ConstraintDecoder<unknown>>(name: "fetcher" | "maintainer", schema: S) =>
+    Effect.promise(async () => (await fetch(`http://localhost:${on[name].port}/status`, { headers })).json()).pipe(
+      Effect.flatMap(Schema.decodeUnknownEffect(schema)),
+      Effect.orDie
+    )
   const orchestrators = [`http://localhost:${on.orchestrator.port}`, `http://localhost:${secondPort}`] as const
   return {
     proxies,
     control,
     simulatorUrl,
-    fetcherStatus: Effect.map(statusOf("fetcher"), Schema.decodeUnknownSync(FetcherStatus)),
-    maintainerStatus: Effect.map(statusOf("maintainer"), Schema.decodeUnknownSync(MaintainerStatus)),
+    fetcherStatus: statusOf("fetcher", FetcherStatus),
+    maintainerStatus: statusOf("maintainer", MaintainerStatus),
     orchestrators,
     heard: told.heard,
     trouble: supabase.trouble,

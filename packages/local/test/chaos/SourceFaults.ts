@@ -44,9 +44,9 @@ const cutFiveTimes: Case = {
   thorough: true,
   begin: Effect.fnUntraced(function* () {
     const { proxies, streamBytes } = yield* House
-    const complaints = yield* thriftily
+    const thrift = yield* thriftily
     const armed = proxies.source.set({ ...cutAt(afterBytes(Math.floor(streamBytes / fiveTimes))), times: fiveTimes })
-    return { ...armed, complaints }
+    return { ...armed, ...thrift }
   }),
   outcome: "succeeded"
 }

@@ -88,8 +88,8 @@ const stoppedFetcher: Case = stopped(
   "fetcher",
   "while fetching",
   Effect.fnUntraced(function* (dice) {
-    const complaints = yield* thriftily
-    return { ...(yield* streams(dice)), complaints }
+    const thrift = yield* thriftily
+    return { ...(yield* streams(dice)), ...thrift }
   })
 )
 

@@ -10,10 +10,11 @@ export const thriftily = Effect.gen(function* () {
   const { proxies, simulatorUrl } = yield* House
   const whole = (yield* Effect.promise(() => download(simulatorUrl))).length
   const before = proxies.source.bytes()
-  return Effect.sync(() => {
+  const complaints = Effect.sync(() => {
     const ratio = (proxies.source.bytes() - before) / whole
     const figure = `${ratio.toFixed(3)} times the ${(whole / 1e6).toFixed(0)} MB were downloaded`
     process.stdout.write(`         ${figure}\n`)
     return ratio < 1 || ratio > patience ? [figure] : []
   })
+  return { complaints }
 })
