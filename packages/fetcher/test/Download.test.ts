@@ -15,6 +15,7 @@ import { Effect, Layer, Redacted, Stream } from "effect"
 import { Checkpoints } from "../src/Checkpoints.ts"
 import { Download } from "../src/Download.ts"
 import * as MediPimHttp from "../src/MediPimHttp.ts"
+import { usualPartBytes } from "../src/PartWriter.ts"
 import { Snapshots } from "../src/Snapshots.ts"
 
 const products = 2000
@@ -22,14 +23,16 @@ const keySecret = Redacted.make("a-secret-for-tests-only")
 /** Silence after which a stream counts as stalled, in milliseconds. */
 const impatient = 400
 const patient = 20_000
+/** Bytes before compression. */
+const smallPart = 1_000_000
 
 let serial = 0
 const nextId = () => SnapshotId.make(`20261123T020000Z-${String(++serial).padStart(8, "0")}`)
 
 const temporary = temporaryFolder("fetch")
 
-const downloads = (requestTimeout: number, secret = keySecret) =>
-  Download.layer({ filter: allStatuses }).pipe(
+const downloads = (requestTimeout: number, secret = keySecret, partBytes = usualPartBytes) =>
+  Download.layer({ filter: allStatuses, partBytes }).pipe(
     Layer.provideMerge([Snapshots.layer, Checkpoints.layer]),
     Layer.provide(
       Layer.unwrap(
@@ -64,6 +67,19 @@ const bytesOf = (key: string) =>
   Effect.flatMap(SnapshotStore, (store) =>
     Effect.map(Stream.runCollect(store.get(key)), (pieces) => Buffer.concat([...pieces]))
   )
+
+layer(downloads(impatient, keySecret, smallPart).pipe(Layer.provideMerge(simulated())), { excludeTestServices: true })(
+  "A download in small parts",
+  (it) => {
+    it.effect("closes a part once it has its size", () =>
+      Effect.gen(function* () {
+        const { parts } = yield* run(nextId())
+        assert.isAbove(parts.length, 5)
+        for (const { bytes } of parts.slice(0, -1)) assert.isTrue(bytes >= smallPart && bytes < 1.5 * smallPart)
+      })
+    )
+  }
+)
 
 layer(downloads(impatient).pipe(Layer.provideMerge(simulated())), { excludeTestServices: true })("A download", (it) => {
   it.effect("stores parts, sidecars and last the manifest, which describes them exactly", () =>

@@ -2,6 +2,7 @@ import * as Postgres from "@medipim/platform/Postgres"
 import { Effect, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { type Case, locked, trapped } from "./Case.ts"
+import { held } from "./Held.ts"
 import { House } from "./House.ts"
 
 const terminate = (application: string) =>
@@ -10,10 +11,13 @@ const terminate = (application: string) =>
     (sql) => sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE ${application}`
   )
 
-const databaseFault = (name: string, table: string, strike: NonNullable<Case["strike"]>): Case => ({
+const staging = held("medipim.stage_products")
+const publishing = locked("public.products")
+
+const databaseFault = (name: string, begin: Case["begin"], strike: NonNullable<Case["strike"]>): Case => ({
   name: `database: ${name}`,
   kind: "fault",
-  begin: locked(table),
+  begin,
   strike,
   outcome: "succeeded"
 })
@@ -37,12 +41,16 @@ const shortTimeout = "700ms"
 /** Connections made from now on give up a statement after a moment, until one has. */
 const timeOut: NonNullable<Case["strike"]> = Effect.fnUntraced(function* () {
   const sql = yield* SqlClient
-  const limit = (value: string) =>
-    Effect.andThen(sql.unsafe(`ALTER ROLE CURRENT_USER ${value}`), terminate("medipim-maintainer"))
+  const anew = terminate("medipim-maintainer")
+  const limit = (value: string) => Effect.andThen(sql.unsafe(`ALTER ROLE CURRENT_USER ${value}`), anew)
   yield* logsAfter(
     "canceling statement due to statement timeout",
     limit(`SET statement_timeout = '${shortTimeout}'`)
-  ).pipe(Effect.ensuring(Effect.orDie(limit("RESET statement_timeout"))))
+  ).pipe(
+    // A connection that was being made just then may have missed both.
+    Effect.raceFirst(Effect.forever(Effect.delay(anew, "3 seconds"))),
+    Effect.ensuring(Effect.orDie(limit("RESET statement_timeout")))
+  )
 })
 
 /** More than the server takes in all. */
@@ -72,12 +80,12 @@ const crowded: NonNullable<Case["strike"]> = Effect.fnUntraced(function* () {
 const killed: NonNullable<Case["strike"]> = () => terminate("medipim-%")
 
 export const databaseFaults: ReadonlyArray<Case> = [
-  { ...databaseFault("connections killed while staging", "medipim.stage_products", killed), thorough: true },
-  databaseFault("connections killed while publishing", "public.products", killed),
-  databaseFault("statement timeout while staging", "medipim.stage_products", timeOut),
-  databaseFault("no connection free while staging", "medipim.stage_products", crowded),
-  { ...databaseFault("no connection free while publishing", "public.products", crowded), thorough: true },
-  databaseFault("crash while staging", "medipim.stage_products", crash),
+  { ...databaseFault("connections killed while staging", staging, killed), thorough: true },
+  databaseFault("connections killed while publishing", publishing, killed),
+  databaseFault("statement timeout while staging", staging, timeOut),
+  databaseFault("no connection free while staging", staging, crowded),
+  { ...databaseFault("no connection free while publishing", publishing, crowded), thorough: true },
+  databaseFault("crash while staging", staging, crash),
   {
     name: "database: crash after staging",
     kind: "fault",
@@ -85,5 +93,5 @@ export const databaseFaults: ReadonlyArray<Case> = [
     strike: () => Effect.flatMap(House, ({ crashDatabase }) => crashDatabase),
     outcome: "succeeded"
   },
-  databaseFault("crash while publishing", "public.products", crash)
+  databaseFault("crash while publishing", publishing, crash)
 ]

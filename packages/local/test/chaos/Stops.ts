@@ -2,6 +2,7 @@ import { Effect, Fiber, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { type Case, locked, post, trapped } from "./Case.ts"
 import { cancelWithin, stopWithin } from "./Figures.ts"
+import { held } from "./Held.ts"
 import { House, type ServiceName } from "./House.ts"
 import { afterBytes } from "./Place.ts"
 import type { Trap } from "./Proxy.ts"
@@ -15,7 +16,7 @@ const streams = trapped("source", (_, { streamBytes }) => ({
   at: "body",
   place: afterBytes(streamBytes)
 }))
-const staging = locked("medipim.stage_products")
+const staging = held("medipim.stage_products")
 const publishing = locked("public.products")
 
 /** What somebody still does for a run, as its record and the services say it. */
