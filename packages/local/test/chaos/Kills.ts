@@ -7,6 +7,7 @@ import { chunkSize, partBytes } from "./Figures.ts"
 import { held } from "./Held.ts"
 import { House } from "./House.ts"
 import { afterBytes, beforeText } from "./Place.ts"
+import { readsPart, stores, storesManifest } from "./StoreRoutes.ts"
 
 const inStream = trapped("source", (dice, { streamBytes }) => ({
   where: /\/stream$/,
@@ -14,14 +15,11 @@ const inStream = trapped("source", (dice, { streamBytes }) => ({
   place: afterBytes(dice.int(1, streamBytes))
 }))
 const completed = beforeText('"Completed"')
-const stores = (object: RegExp): RegExp => new RegExp(`^(PUT|POST) /storage/v1/object/medipim-raw/.*${object.source}$`)
 /** The sidecar of any part but the last. */
 const sidecarIn = (dice: Dice, streamBytes: number): RegExp => {
   const part = dice.int(0, Math.floor(streamBytes / partBytes) - 1)
   return stores(new RegExp(`part-0*${part}\\.json`))
 }
-const manifest = stores(/manifest\.json/)
-const readsPart = /^GET \/storage\/v1\/object\/medipim-raw\/.*ndjson\.gz$/
 
 /** What was stored before the kill is not downloaded again. */
 const inMidPart: Case = {
@@ -80,12 +78,12 @@ export const killPoints: ReadonlyArray<Case> = [
   },
   {
     name: "fetcher: before the manifest",
-    begin: trapped("store", { where: manifest, at: "request" }),
+    begin: trapped("store", { where: storesManifest, at: "request" }),
     ...kills("fetcher")
   },
   {
     name: "fetcher: manifest stored, not answered",
-    begin: trapped("store", { where: manifest, at: "answer" }),
+    begin: trapped("store", { where: storesManifest, at: "answer" }),
     ...kills("fetcher")
   },
   {

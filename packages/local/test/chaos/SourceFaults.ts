@@ -75,8 +75,11 @@ export const sourceFaults: ReadonlyArray<Case> = [
   ...["cut-mid-line", "cut-between-lines", "stall", "error-line", "gap", "duplicate-line"].map((fault) =>
     fromSource(fault, "succeeded")
   ),
-  ...["total-changes", "html", "oversized-line", "server-error"].map((fault) => fromSource(fault, "succeeded")),
-  ...["reset", "wrong-total", "maintenance"].map((fault) => ({ ...fromSource(fault, "succeeded"), thorough: true })),
+  ...["oversized-line", "server-error"].map((fault) => fromSource(fault, "succeeded")),
+  ...["reset", "wrong-total", "total-changes", "html", "maintenance"].map((fault) => ({
+    ...fromSource(fault, "succeeded"),
+    thorough: true
+  })),
   fromSource("rate-limited", "succeeded"),
   fromSource("rate-limited", "succeeded", { retryAfter: 1 }),
   fromSource("slow-drip", "succeeded", { at: 1400, delayMs: 2 }),

@@ -5,12 +5,10 @@ import { failing } from "./Failing.ts"
 import { House } from "./House.ts"
 import { afterBytes } from "./Place.ts"
 import { storageDamage } from "./StorageDamage.ts"
+import { readsPart, stores, storesManifest } from "./StoreRoutes.ts"
 
-const readsPart = /^GET \/storage\/v1\/object\/medipim-raw\/.*ndjson\.gz$/
-const stores = (object: RegExp): RegExp => new RegExp(`^(PUT|POST) /storage/v1/object/medipim-raw/.*${object.source}`)
-const storesPart = stores(/ndjson\.gz$/)
-const storesSidecar = stores(/part-\d+\.json$/)
-const storesManifest = stores(/manifest\.json$/)
+const storesPart = stores(/ndjson\.gz/)
+const storesSidecar = stores(/part-\d+\.json/)
 const noSuchKey = { statusCode: "404", code: "NoSuchKey", error: "not_found", message: "Object not found" }
 
 const unavailable = { status: 500, body: JSON.stringify(internalError) }
@@ -50,9 +48,9 @@ const troubled = (...troubles: ReadonlyArray<Trouble>): Case => ({
 export const storageFaults: ReadonlyArray<Case> = [
   troubled("unavailable", "answer-lost", "html", "slow-down"),
   unavailableOnce("a part", storesPart),
-  unavailableOnce("a sidecar", storesSidecar),
+  { ...unavailableOnce("a sidecar", storesSidecar), thorough: true },
   unavailableOnce("the manifest", storesManifest),
-  unavailableOnce("a part that is read", readsPart),
+  { ...unavailableOnce("a part that is read", readsPart), thorough: true },
   { ...unavailableForGood, thorough: true },
   answerLost("a part", storesPart),
   { ...answerLost("a sidecar", storesSidecar), thorough: true },
