@@ -1,5 +1,5 @@
 import { isPassing } from "@medipim/platform/Postgres"
-import { Data, Effect, Schedule } from "effect"
+import { Data, Effect, Schedule, Schema } from "effect"
 import { PersistenceError } from "effect/cluster/ClusterError"
 import { isSqlError } from "effect/sql/SqlError"
 
@@ -11,8 +11,10 @@ const patience = Schedule.min([Schedule.exponential("200 millis"), Schedule.spac
 )
 const tries = 30
 
+const isPersistenceError = Schema.is(PersistenceError)
+
 const isAway = (fault: unknown): fault is PersistenceError =>
-  fault instanceof PersistenceError && isSqlError(fault.cause) && isPassing(fault.cause)
+  isPersistenceError(fault) && isSqlError(fault.cause) && isPassing(fault.cause)
 
 /**
  * Asks the engine again when the database was away as it was to note that a step begins: to the engine that is a defect,

@@ -159,7 +159,8 @@ export class Steps extends Context.Service<
           records.published(runId).pipe(
             // Who cannot be asked knows of nothing; the end of the run asks once more.
             Effect.orElseSucceed((): Option.Option<PublishResult> => Option.none()),
-            Effect.flatMap((found) => (Option.isSome(found) ? Effect.succeed(found.value) : Effect.fail(error)))
+            Effect.flatMap(Effect.fromOption),
+            Effect.mapError(() => error)
           )
 
         const publish: Steps["Service"]["publish"] = (

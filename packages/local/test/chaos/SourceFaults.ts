@@ -44,7 +44,7 @@ const cutFiveTimes: Case = {
   thorough: true,
   begin: Effect.fnUntraced(function* () {
     const { proxies, streamBytes } = yield* House
-    const thrift = yield* thriftily
+    const thrift = yield* thriftily(1.2)
     const armed = proxies.source.set({ ...cutAt(afterBytes(Math.floor(streamBytes / fiveTimes))), times: fiveTimes })
     return { ...armed, ...thrift }
   }),

@@ -89,7 +89,7 @@ const stoppedFetcher: Case = stopped(
   "fetcher",
   "while fetching",
   Effect.fnUntraced(function* (dice) {
-    const thrift = yield* thriftily
+    const thrift = yield* thriftily(1.05)
     return { ...(yield* streams(dice)), ...thrift }
   })
 )
