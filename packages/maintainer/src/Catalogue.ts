@@ -2,6 +2,7 @@ import type { Chunk } from "@medipim/domain/ChunkPlan"
 import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import type { Staged } from "@medipim/domain/PublishRules"
 import { PublishResult } from "@medipim/http-api/MaintainerApi"
+import { orphanedAfter } from "@medipim/platform/Postgres"
 import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
@@ -26,7 +27,8 @@ export class Catalogue extends Context.Service<
   {
     /**
      * Lifts the limit on the time of a statement, two minutes on Supabase, for this transaction: one statement writes the
-     * whole of a first load. Who waits for the publish has a limit of their own.
+     * whole of a first load. Who waits for the publish has a limit of their own. A maintainer that is gone without a word
+     * holds the row of the run for a minute and no longer.
      */
     readonly takeTime: Effect.Effect<void, SqlError>
     /** Holds the row of the run until the end of the transaction: nothing else can end or publish it meanwhile. */
@@ -54,7 +56,7 @@ export class Catalogue extends Context.Service<
       const published = Schema.decodeUnknownEffect(StoredResult)
       const stored = Schema.encodeEffect(StoredResult)
 
-      const takeTime = Effect.asVoid(sql`SET LOCAL statement_timeout = 0`)
+      const takeTime = Effect.andThen(sql`SET LOCAL statement_timeout = 0`, Effect.asVoid(sql.unsafe(orphanedAfter)))
 
       const isCancelled = Effect.fn("Catalogue.isCancelled")(function* (runId: RunId) {
         return (yield* sql`SELECT FROM medipim.sync_cancellations WHERE run_id = ${runId}`).length > 0

@@ -19,8 +19,6 @@ import type { SqlError } from "effect/sql/SqlError"
 import { Catalogue, type StagedChanges } from "./Catalogue.ts"
 import { type SnapshotBroken, SnapshotReader } from "./SnapshotReader.ts"
 
-const lostRows = "The staging tables lose rows when the database crashes: sync again; what is downloaded is used again."
-
 /** How often a publish that goes on asks whether it still may. */
 const look = "500 millis"
 
@@ -83,7 +81,7 @@ export class Publish extends Context.Service<
         const nothing = nothingToPublish(manifest, records)
         if (nothing !== undefined) return yield* refuse("nothing-to-publish", nothing)
         const incomplete = incompleteness(staged, records)
-        if (incomplete !== undefined) return yield* refuse("incomplete-staging", `${incomplete}. ${lostRows}`)
+        if (incomplete !== undefined) return yield* refuse("incomplete-staging", `${incomplete}.`)
         const rejected = tooManyRejected(staged.rejected, records)
         if (rejected !== undefined && force !== true) return yield* refuse("too-many-rejected", rejected)
         const brake = tooManyRemoved(removed, staged.present)

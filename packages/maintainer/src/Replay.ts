@@ -4,7 +4,7 @@ import { noProgress } from "@medipim/domain/Run"
 import { Busy } from "@medipim/http-api/Failure"
 import type { ReplayRequest, ReplayResult } from "@medipim/http-api/MaintainerApi"
 import { passingFaults } from "@medipim/platform/Postgres"
-import { Clock, Context, Data, Effect, Layer, Random } from "effect"
+import { Clock, Context, Data, Effect, Layer, Option, Random } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { Catalogue } from "./Catalogue.ts"
@@ -66,7 +66,7 @@ export class Replay extends Context.Service<
         const made = yield* sql`INSERT INTO medipim.sync_runs (id, mode, options, status, phase, progress, started_at)
           VALUES (${runId}, 'replay', ${JSON.stringify(request.dryRun === true ? { dryRun: true } : {})}::jsonb,
             'running', 'publishing', ${JSON.stringify(noProgress)}::jsonb, now())
-          ON CONFLICT (status) WHERE status = 'running' DO NOTHING RETURNING id`
+          ON CONFLICT DO NOTHING RETURNING id`
         if (made.length > 0) return
         const [other] = yield* sql<{ readonly id: string }>`SELECT id FROM medipim.sync_runs WHERE status = 'running'`
         const job = other?.id ?? "that has just ended"
@@ -74,17 +74,18 @@ export class Replay extends Context.Service<
       })
 
       /**
-       * What a newer snapshot has written since stays, even if nothing tells its age; of two lines of one snapshot, too, the
-       * one that was published stays unless the other is newer.
+       * Where a newer snapshot was published in part, and where the snapshot itself has written another line of a product, only
+       * a line that says that it is newer overwrites: nothing else tells which of them is.
        */
       const notOverNewer = Effect.fnUntraced(function* (snapshotId: SnapshotId, batch: ReadonlyArray<Decided>) {
         const rows = batch.flatMap(({ decision }) => ("row" in decision ? [decision.row] : []))
         const kept = yield* sql<{ readonly id: string }>`SELECT p.id FROM public.products AS p
-          JOIN medipim.sync_runs AS r ON r.id = p.last_run_id
           JOIN unnest(${textArray(rows.map(({ id }) => id))},
             ${textArray(rows.map((row) => row.medipim_updated_at))}::timestamptz[]) AS line (id, updated_at)
             ON line.id = p.id
-          WHERE r.snapshot_id >= ${snapshotId} AND (line.updated_at > p.medipim_updated_at) IS NOT TRUE`
+          WHERE p.removed_at IS NULL AND (line.updated_at > p.medipim_updated_at) IS NOT TRUE
+            AND EXISTS (SELECT FROM medipim.sync_runs WHERE published_at IS NOT NULL
+              AND (snapshot_id > ${snapshotId} OR (snapshot_id = ${snapshotId} AND id = p.last_run_id)))`
         const ids = new Set(kept.map(({ id }) => id))
         return batch.map((decided): Decided => {
           const { decision, line } = decided
@@ -169,17 +170,23 @@ export class Replay extends Context.Service<
       const run = Effect.fn("Replay.run")(function* (request: ReplayRequest) {
         const id = timedIdOf(yield* Clock.currentTimeMillis, yield* Random.nextIntBetween(0, 0xffffffff)) as RunId
         let done: ReplayResult | undefined
-        const attempt = Effect.gen(function* () {
-          // A commit whose answer was lost may have come about.
-          if (done !== undefined && (yield* isThere(id))) return done
-          return yield* sql.withTransaction(
-            Effect.tap(work(id, request), (result) =>
-              Effect.sync(() => {
-                done = result
-              })
-            )
+        /** What an earlier try has done, if it came about though its commit was not answered. */
+        const earlier = Effect.suspend(() =>
+          done === undefined
+            ? Effect.succeedNone
+            : Effect.map(isThere(id), (there) => (there ? Option.fromUndefinedOr(done) : Option.none()))
+        )
+        const orEarlier = <E>(otherwise: Effect.Effect<ReplayResult, E>) =>
+          Effect.flatMap(earlier, Option.match({ onNone: () => otherwise, onSome: Effect.succeed }))
+        const begun = sql.withTransaction(
+          Effect.tap(work(id, request), (result) =>
+            Effect.sync(() => {
+              done = result
+            })
           )
-        })
+        )
+        // A commit that is still on its way takes the place of the run: whoever waited for it is refused.
+        const attempt = orEarlier(begun).pipe(Effect.catchTag("Busy", (busy) => orEarlier(Effect.fail(busy))))
         return yield* attempt.pipe(
           Effect.retry(passingFaults),
           Effect.catchTag("TakenBack", ({ result }) => Effect.succeed(result))

@@ -2,7 +2,7 @@ import { PgTypes } from "@effect/sql-pg"
 import type { Chunk } from "@medipim/domain/ChunkPlan"
 import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import type { ChunkCounts } from "@medipim/http-api/MaintainerApi"
-import { passingFaults } from "@medipim/platform/Postgres"
+import { orphanedAfter, passingFaults } from "@medipim/platform/Postgres"
 import { Context, Effect, Layer, Option, Result, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
@@ -152,6 +152,7 @@ export class Staging extends Context.Service<
 
       const restart = Effect.fn("Staging.restart")(
         function* (runId: RunId, { offset, limit }: Chunk) {
+          yield* sql.unsafe(orphanedAfter)
           yield* stillStages(runId)
           const within = (column: string) =>
             sql`run_id = ${runId} AND ${sql(column)} >= ${offset} AND ${sql(column)} < ${offset + limit}`

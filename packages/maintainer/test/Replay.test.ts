@@ -167,6 +167,21 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Replay", 
     })
   )
 
+  it.effect("puts nothing of an unsaid age over what a newer snapshot has seen unchanged", () =>
+    Effect.gen(function* () {
+      yield* rejectedBefore(new Map([[2, { publicPrice: 7, meta: { createdAt: 1_700_000_000 } }]]))
+      const runId = yield* beginRun()
+      const snapshotId = yield* snapshotOf(products(20))
+      yield* (yield* Stage).chunk({ runId, snapshotId, offset: 0, limit: 10 }, () => Effect.void)
+      const sql = yield* SqlClient
+      yield* sql`UPDATE medipim.sync_runs SET options = '{"limit": 10}' WHERE id = ${runId}`
+      assert.strictEqual((yield* (yield* Publish).run({ runId, snapshotId, limit: 10 })).counts.unchanged, 10)
+      yield* idle
+      const { counts } = yield* (yield* Replay).run({})
+      assert.deepInclude(counts, { updated: 0, stale: 1 })
+    })
+  )
+
   it.effect("leaves of two lines of one snapshot the one that was published, unless the other is newer", () =>
     Effect.gen(function* () {
       const { createdAt, updatedAt } = product(5).meta as { createdAt: number; updatedAt: number }

@@ -13,7 +13,8 @@ const tries = 30
 
 const isPersistenceError = Schema.is(PersistenceError)
 
-const isAway = (fault: unknown): fault is PersistenceError =>
+/** The engine could not note something because the database was away. */
+export const isAway = (fault: unknown): fault is PersistenceError =>
   isPersistenceError(fault) && isSqlError(fault.cause) && isPassing(fault.cause)
 
 /**

@@ -38,7 +38,10 @@ export class RunRecords extends Context.Service<
     readonly running: Effect.Effect<Option.Option<Run>, SqlError>
     /** True until the run has ended or somebody asked to cancel it; one that has published can no longer be cancelled. */
     readonly goesOn: (id: RunId) => Effect.Effect<boolean, SqlError>
-    /** What the run has published, if it has; waits for a publish that is just being committed or taken back. */
+    /**
+     * What the run has published, if it has, however long the database is away; waits for a publish that is just being
+     * committed or taken back.
+     */
     readonly published: (id: RunId) => Effect.Effect<Option.Option<PublishResult>, SqlError>
     /** Asks whoever works on the run to stop, also in the middle of its publish. */
     readonly requestCancel: (id: RunId) => Effect.Effect<void, SqlError>
@@ -64,6 +67,8 @@ export class RunRecords extends Context.Service<
       const decode = Schema.decodeUnknownEffect(Runs)
       const decodeResults = Schema.decodeUnknownEffect(Results)
       const repeat = <A>(effect: Effect.Effect<A, SqlError>) => Effect.retry(effect, passingFaults)
+      const patiently = <A>(effect: Effect.Effect<A, SqlError>) =>
+        Effect.retry(effect, { while: passingFaults.while, schedule: Schedule.spaced("2 seconds") })
       const iso = (column: string) =>
         sql.literal(`to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
       const columns = sql`id AS "runId", mode, options, status, phase, snapshot_id AS "snapshotId", progress, failure,
@@ -116,7 +121,7 @@ export class RunRecords extends Context.Service<
         const rows = yield* sql`SELECT published_at, result FROM medipim.sync_runs WHERE id = ${id} FOR SHARE`
         const results = rows.filter(({ published_at }) => published_at !== null).map(({ result }) => result)
         return Option.fromUndefinedOr((yield* Effect.orDie(decodeResults(results)))[0])
-      }, repeat)
+      }, patiently)
 
       const requestCancel = Effect.fn("RunRecords.requestCancel")(function* (id: RunId) {
         yield* sql`INSERT INTO medipim.sync_cancellations (run_id) VALUES (${id}) ON CONFLICT DO NOTHING`
@@ -159,10 +164,9 @@ export class RunRecords extends Context.Service<
           WHERE id = ${id} AND status = 'running'`
       }, repeat)
 
-      const end = Effect.fn("RunRecords.end")(
-        function* (id: RunId, ending: Ending) {
-          const failure = ending.status === "succeeded" ? null : JSON.stringify(ending.failure)
-          yield* sql`UPDATE medipim.sync_runs
+      const end = Effect.fn("RunRecords.end")(function* (id: RunId, ending: Ending) {
+        const failure = ending.status === "succeeded" ? null : JSON.stringify(ending.failure)
+        yield* sql`UPDATE medipim.sync_runs
           SET status = CASE WHEN published_at IS NULL THEN ${ending.status} ELSE 'succeeded' END,
             failure = CASE WHEN published_at IS NULL THEN ${failure}::jsonb END, ended_at = now(), phase = 'idle',
             progress = CASE WHEN published_at IS NOT NULL
@@ -170,9 +174,7 @@ export class RunRecords extends Context.Service<
               WHEN ${ending.status} = 'succeeded' THEN progress || '{"percent": 100, "etaSeconds": 0}'
               ELSE progress || '{"etaSeconds": null}' END
           WHERE id = ${id} AND status = 'running' AND (published_at IS NULL OR ${ending.status} <> 'cancelled')`
-        },
-        Effect.retry({ while: passingFaults.while, schedule: Schedule.spaced("2 seconds") })
-      )
+      }, patiently)
 
       return RunRecords.of({
         begin,

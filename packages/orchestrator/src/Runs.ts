@@ -5,6 +5,7 @@ import { Draining } from "@medipim/platform/Draining"
 import { Context, Effect, Layer, Option, Schedule, Stream } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { WorkflowEngine } from "effect/workflow"
+import { isAway } from "./Persistence.ts"
 import { RunRecords } from "./RunRecords.ts"
 import { Sync } from "./Sync.ts"
 
@@ -59,7 +60,11 @@ export class Runs extends Context.Service<
           yield* Effect.logInfo(`Sync ${run.runId} starts`, run.options)
           yield* Sync.execute(payloadOf(run), { discard: true }).pipe(
             // Its record stands: the next look of `recovery` sets it going.
-            Effect.catchDefect((fault) => Effect.logWarning(`Sync ${run.runId} is set going a little later`, fault))
+            Effect.catchDefect((fault) =>
+              isAway(fault)
+                ? Effect.logWarning(`Sync ${run.runId} is set going a little later`, fault)
+                : Effect.die(fault)
+            )
           )
         }, inEngine)
 

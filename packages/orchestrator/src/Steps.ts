@@ -157,7 +157,7 @@ export class Steps extends Context.Service<
         /** Whatever became of the answer, what is published is published: also when it was to be cancelled meanwhile. */
         const orPublished = (runId: RunId) => (error: SyncFailed) =>
           records.published(runId).pipe(
-            // Who cannot be asked knows of nothing; the end of the run asks once more.
+            // Only what nobody can ever read is left out of it.
             Effect.orElseSucceed((): Option.Option<PublishResult> => Option.none()),
             Effect.flatMap(Effect.fromOption),
             Effect.mapError(() => error)
@@ -192,7 +192,8 @@ export class Steps extends Context.Service<
                 if (yield* records.isNotified(runId)) return null
                 const run = yield* Effect.map(records.find(runId), Option.getOrThrow)
                 yield* notifier.send({ ...run, ...ending })
-                yield* records.markNotified(runId)
+                // Told twice is better than taken for untold.
+                yield* Effect.ignore(records.markNotified(runId), { log: "Warn" })
                 return null
               }).pipe(Effect.catch(({ message }) => Effect.succeed(`Nobody was notified: ${message}`)))
             })

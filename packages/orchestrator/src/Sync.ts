@@ -19,6 +19,15 @@ export const Sync = Workflow.make("Sync", {
 
 type Payload = typeof Sync.payloadSchema.Type
 
+/** Twice in one run is more than one crash. */
+const adviseAgain = (error: SyncFailed): SyncFailed =>
+  error.reason === "incomplete-staging"
+    ? new SyncFailed({
+        ...error,
+        message: `${error.message} Is the database stable? Look at its log, then sync again.`
+      })
+    : error
+
 /** What a run does, step by step. Only what happens inside a step happens once. */
 const work = Effect.fn("Sync.work")(function* ({ runId, options, chunkSize }: Payload, journal: Journal) {
   const mode = options.mode ?? "full"
@@ -48,7 +57,11 @@ const work = Effect.fn("Sync.work")(function* ({ runId, options, chunkSize }: Pa
     Effect.catchIf(
       // The staging tables are unlogged: a database that crashed comes back with them empty, and the counts tell.
       ({ reason }) => reason === "incomplete-staging",
-      ({ message }) => Effect.andThen(journal.note(`Staged a second time: ${message}`), stageAndPublish(2))
+      ({ message }) =>
+        Effect.andThen(
+          journal.note(`Staged a second time: ${message}`),
+          Effect.mapError(stageAndPublish(2), adviseAgain)
+        )
     )
   )
   const { records: _staged, ...changes } = counts

@@ -30,6 +30,12 @@ const passingState = /^(53|57P)/
 export const isPassing = (error: SqlError): boolean =>
   error.isRetryable || passingState.test(String((error.reason.cause as { readonly code?: unknown } | undefined)?.code))
 
+/**
+ * For a transaction that holds what others wait for: who has not said anything for a minute in it, though the connection
+ * stands, is gone. Between its statements a service only counts and decides.
+ */
+export const orphanedAfter = "SET LOCAL idle_in_transaction_session_timeout = '60s'"
+
 /** Retry of work that a passing fault of the database may have stopped; permanent faults are not repeated. */
 export const passingFaults = {
   while: (error: { readonly _tag: string }) => error._tag === "SqlError" && isPassing(error as SqlError),
