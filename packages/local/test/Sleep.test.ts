@@ -76,16 +76,23 @@ const sync = Effect.gen(function* () {
   return yield* client.sync({ payload: { forceRefresh: true } })
 })
 
-/** Waits until the run has come to this phase, and something of it has happened. */
-const phase = Effect.fnUntraced(function* (id: string, wanted: "fetching" | "staging") {
+/** Waits until the fetcher was woken and downloads for the run. */
+const fetches = Effect.fnUntraced(function* (id: string) {
   const client = yield* OrchestratorClient
   yield* client.run({ params: { id } }).pipe(
     Effect.repeat({
-      until: (run) => run.phase === wanted && run.progress.recordsFetched > 0,
+      until: (run) => run.phase === "fetching" && run.progress.recordsFetched > 0,
       schedule: Schedule.spaced("50 millis")
     })
   )
 })
+
+/** Waits until the maintainer was woken and wants to stage, which a lock keeps it from. */
+const stages = Effect.flatMap(SqlClient, (sql) =>
+  sql`SELECT FROM pg_locks WHERE relation = 'medipim.stage_products'::regclass AND NOT granted`.pipe(
+    Effect.repeat({ until: (waiting) => waiting.length > 0, schedule: Schedule.spaced("50 millis") })
+  )
+)
 
 layer(Fly.layer, { excludeTestServices: true, timeout: "60 seconds" })("Services that sleep", (it) => {
   it.effect("end with 0 when they have nothing to do, and are woken by the sync that needs them", () =>
@@ -118,10 +125,10 @@ layer(Fly.layer, { excludeTestServices: true, timeout: "60 seconds" })("Services
       const holding = yield* sql.withTransaction(Effect.andThen(lock, Deferred.await(letGo))).pipe(Effect.forkChild)
       const { runId } = yield* sync
       // Who is about to end listens no more, though the job that it has might still come to its end.
-      yield* phase(runId, "fetching")
+      yield* fetches(runId)
       yield* Effect.sleep(2 * idle)
       assert.isTrue(yield* listens("fetcher"))
-      yield* phase(runId, "staging")
+      yield* stages
       yield* Effect.sleep(2 * idle)
       assert.isTrue(yield* listens("maintainer"))
       yield* Deferred.succeed(letGo, undefined)
