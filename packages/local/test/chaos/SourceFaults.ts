@@ -72,11 +72,17 @@ export const sourceFaults: ReadonlyArray<Case> = [
   cutFiveTimes,
   changedMeanwhile,
   { ...fromSource("change-mid-stream", "succeeded"), changing: true },
-  ...["cut-mid-line", "cut-between-lines", "stall", "error-line", "gap", "duplicate-line"].map((fault) =>
-    fromSource(fault, "succeeded")
-  ),
-  ...["oversized-line", "server-error"].map((fault) => fromSource(fault, "succeeded")),
-  ...["reset", "wrong-total", "total-changes", "html", "maintenance"].map((fault) => ({
+  ...["cut-between-lines", "stall", "error-line", "gap", "server-error"].map((fault) => fromSource(fault, "succeeded")),
+  ...[
+    "reset",
+    "cut-mid-line",
+    "duplicate-line",
+    "oversized-line",
+    "wrong-total",
+    "total-changes",
+    "html",
+    "maintenance"
+  ].map((fault) => ({
     ...fromSource(fault, "succeeded"),
     thorough: true
   })),
