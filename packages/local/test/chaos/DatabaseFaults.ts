@@ -83,7 +83,7 @@ export const databaseFaults: ReadonlyArray<Case> = [
   { ...databaseFault("connections killed while staging", staging, killed), thorough: true },
   databaseFault("connections killed while publishing", publishing, killed),
   databaseFault("statement timeout while staging", staging, timeOut),
-  databaseFault("no connection free while staging", staging, crowded),
+  { ...databaseFault("no connection free while staging", staging, crowded), thorough: true },
   { ...databaseFault("no connection free while publishing", publishing, crowded), thorough: true },
   databaseFault("crash while staging", staging, crash),
   {

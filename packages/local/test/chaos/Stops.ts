@@ -139,6 +139,6 @@ export const stops: ReadonlyArray<Case> = [
   { ...stopped("maintainer", "while publishing", publishing), thorough: true },
   stopped("orchestrator", "while fetching", streams),
   { ...stopped("orchestrator", "while staging", staging), thorough: true },
-  stopped("orchestrator", "while publishing", publishing),
+  { ...stopped("orchestrator", "while publishing", publishing), thorough: true },
   stopped("orchestrator", "while notifying", trapped("listener", { where: /^POST/, at: "request" }))
 ]

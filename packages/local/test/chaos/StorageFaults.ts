@@ -46,7 +46,7 @@ const troubled = (...troubles: ReadonlyArray<Trouble>): Case => ({
 })
 
 export const storageFaults: ReadonlyArray<Case> = [
-  troubled("unavailable", "answer-lost", "html", "slow-down"),
+  { ...troubled("unavailable", "answer-lost", "html", "slow-down"), thorough: true },
   unavailableOnce("a part", storesPart),
   { ...unavailableOnce("a sidecar", storesSidecar), thorough: true },
   unavailableOnce("the manifest", storesManifest),
