@@ -31,6 +31,7 @@ const form = (expected: string, accepts: (value: unknown) => boolean) =>
 
 /** Text or a number. */
 export const Text = form("text", isScalar)
+export const text = toText
 
 /** Characters; Postgres refuses an index entry of more than a third of a page, and with it the whole publish. */
 export const longestKey = 200
@@ -38,7 +39,6 @@ const isKey = (value: unknown): boolean => isScalar(value) && String(value).leng
 
 /** Text or a number by which products are looked up. */
 export const Key = form(`text of at most ${longestKey} characters`, isKey)
-export const text = toText
 
 const numeric = (value: unknown): number | undefined => {
   const number = typeof value === "string" && value.trim() !== "" ? Number(value) : value

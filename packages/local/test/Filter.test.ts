@@ -1,14 +1,11 @@
-import { join } from "node:path"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { assert, layer } from "@effect/vitest"
 import { FetcherClient, OrchestratorClient } from "@medipim/http-api/Clients"
-import { Context, Effect, Layer, Redacted } from "effect"
-import { freePorts } from "../src/Ports.ts"
+import { Context, Effect, Layer } from "effect"
 import { start } from "../src/Program.ts"
-import { programsOf } from "../src/Stack.ts"
-import { temporaryFolder } from "../src/TemporaryFolder.ts"
 import { TestDatabase } from "../src/TestDatabase.ts"
-import { adminKey, sync } from "./TestStack.ts"
+import { programsIn } from "./Programs.ts"
+import { sync } from "./TestStack.ts"
 
 /** Starts the fetcher with these settings, until the scope closes. */
 class Fetcher extends Context.Service<
@@ -18,31 +15,17 @@ class Fetcher extends Context.Service<
 
 const withoutFetcher = Layer.unwrap(
   Effect.gen(function* () {
-    const { url } = yield* TestDatabase
-    const dir = yield* temporaryFolder("filter")
-    const on = yield* freePorts
-    const programs = programsOf({
-      form: "src",
-      on,
-      products: 300,
-      databaseUrl: Redacted.value(url),
-      adminKey,
-      store: { SNAPSHOT_DIR: join(dir, "snapshots") },
-      logDir: dir
+    const { dir, program, addressOf } = yield* programsIn("filter", 300)
+    yield* Effect.forEach(["simulator", "maintainer", "orchestrator"] as const, (name) => start(program(name), dir), {
+      concurrency: 3
     })
-    const fetcher = programs.find(({ name }) => name === "fetcher")
-    if (fetcher === undefined) return yield* Effect.die("there is no fetcher")
-    const others = programs.filter(({ name }) => name !== "fetcher")
-    yield* Effect.forEach(others, (program) => start(program, dir), { concurrency: 3 })
     let starts = 0
     const startWith = (env: Record<string, string>) =>
-      start({ ...fetcher, name: `fetcher-${++starts}`, env: { ...fetcher.env, ...env } }, dir)
-    const key = Redacted.make(adminKey)
-    const addressOf = (port: number) => ({ baseUrl: `http://localhost:${port}`, adminKey: key })
+      start({ ...program("fetcher", env), name: `fetcher-${++starts}` }, dir)
     return Layer.mergeAll(
       Layer.succeed(Fetcher, Fetcher.of({ startWith })),
-      FetcherClient.layer(addressOf(on.fetcher.port)),
-      OrchestratorClient.layer(addressOf(on.orchestrator.port))
+      FetcherClient.layer(addressOf("fetcher")),
+      OrchestratorClient.layer(addressOf("orchestrator"))
     )
   })
 ).pipe(Layer.provide([TestDatabase.layer, NodeHttpClient.layerUndici]))

@@ -5,15 +5,13 @@ import { assert, layer } from "@effect/vitest"
 import { MaintainerClient, OrchestratorClient } from "@medipim/http-api/Clients"
 import * as Migrations from "@medipim/platform/Migrations"
 import * as Postgres from "@medipim/platform/Postgres"
-import { Clock, Context, Deferred, Effect, Exit, Fiber, Layer, Redacted, Schedule, Scope } from "effect"
+import { Clock, Context, Deferred, Effect, Exit, Fiber, Layer, Schedule, Scope } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { freePorts } from "../src/Ports.ts"
 import { type Program, start } from "../src/Program.ts"
-import { programsOf } from "../src/Stack.ts"
-import { temporaryFolder } from "../src/TemporaryFolder.ts"
 import { TestDatabase } from "../src/TestDatabase.ts"
 import { root } from "../src/Workspace.ts"
 import { dailyAt } from "./DailyCron.ts"
+import { programsIn } from "./Programs.ts"
 import { adminKey, ended } from "./TestStack.ts"
 
 const products = 300
@@ -30,26 +28,11 @@ const database = Migrations.layer.pipe(
 )
 
 const stack = Effect.gen(function* () {
-  const { url } = yield* TestDatabase
-  const dir = yield* temporaryFolder("killed")
-  const on = yield* freePorts
-  const programs = programsOf({
-    form: "src",
-    on,
-    products,
-    databaseUrl: Redacted.value(url),
-    adminKey,
-    store: { SNAPSHOT_DIR: join(dir, "snapshots") },
-    logDir: dir
-  })
-  const at = { adminKey: Redacted.make(adminKey) }
+  const { on, dir, program, addressOf } = yield* programsIn("killed", products)
   const clients = yield* Layer.build(
-    Layer.merge(
-      OrchestratorClient.layer({ baseUrl: `http://localhost:${on.orchestrator.port}`, ...at }),
-      MaintainerClient.layer({ baseUrl: `http://localhost:${on.maintainer.port}`, ...at })
-    )
+    Layer.merge(OrchestratorClient.layer(addressOf("orchestrator")), MaintainerClient.layer(addressOf("maintainer")))
   )
-  return { on, clients, program: (name: string) => programs.find((one) => one.name === name) as Program, dir }
+  return { on, clients, program, dir }
 })
 
 /** Starts a program that is killed when the scope closes, as a machine kills it: at once, whatever it is doing. */
@@ -78,7 +61,7 @@ layer(database, { excludeTestServices: true, timeout: "60 seconds" })("SIGKILL",
     Effect.gen(function* () {
       const sql = yield* SqlClient
       const { on, clients, program, dir } = yield* stack
-      for (const name of ["simulator", "fetcher", "orchestrator"]) yield* start(program(name), dir)
+      for (const name of ["simulator", "fetcher", "orchestrator"] as const) yield* start(program(name), dir)
       const life = yield* Scope.make()
       yield* Effect.addFinalizer(() => Scope.close(life, Exit.void))
       yield* mortal(program("maintainer")).pipe(Scope.provide(life))
@@ -136,10 +119,8 @@ layer(database, { excludeTestServices: true, timeout: "60 seconds" })("SIGKILL",
       yield* sql`INSERT INTO medipim.sync_schedule (cron, timezone, handled_until)
         VALUES (${cron}, 'UTC', now() - interval '1 day')`
       // It refuses the key of the orchestrator, so that a run ends soon: a second one would have room.
-      const fetcher = program("fetcher")
-      yield* start({ ...fetcher, env: { ...fetcher.env, ADMIN_KEY: adminKey.toUpperCase() } }, dir)
-      const scheduled = program("orchestrator")
-      const orchestrator = { ...scheduled, env: { ...scheduled.env, SYNC_CRON: cron, SYNC_TIMEZONE: "UTC" } }
+      yield* start(program("fetcher", { ADMIN_KEY: adminKey.toUpperCase() }), dir)
+      const orchestrator = program("orchestrator", { SYNC_CRON: cron, SYNC_TIMEZONE: "UTC" })
       for (const lifetime of lifetimes) {
         yield* Effect.scoped(Effect.andThen(mortal(orchestrator), Effect.sleep(lifetime)))
       }

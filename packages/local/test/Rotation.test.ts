@@ -1,20 +1,18 @@
-import { join } from "node:path"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { assert, layer } from "@effect/vitest"
 import { OrchestratorClient } from "@medipim/http-api/Clients"
-import { Effect, Layer, Redacted } from "effect"
-import { freePorts } from "../src/Ports.ts"
+import { Effect, Layer } from "effect"
 import { start } from "../src/Program.ts"
-import { programsOf } from "../src/Stack.ts"
-import { temporaryFolder } from "../src/TemporaryFolder.ts"
 import { TestDatabase } from "../src/TestDatabase.ts"
+import { programsIn } from "./Programs.ts"
 import { sync } from "./TestStack.ts"
 
 const before = "key-before-the-rotation-0123456789abcdef"
 const after = "key-after-the-rotation-0123456789abcdefg"
 
 /** Half-way: the fetcher knows both keys, the maintainer was given the new one alone, the orchestrator has the old one. */
-const keys: Readonly<Record<string, Record<string, string>>> = {
+const keys = {
+  simulator: {},
   fetcher: { ADMIN_KEY: after, ADMIN_KEY_PREVIOUS: before },
   maintainer: { ADMIN_KEY: after },
   orchestrator: { ADMIN_KEY: before }
@@ -22,27 +20,13 @@ const keys: Readonly<Record<string, Record<string, string>>> = {
 
 const halfway = Layer.unwrap(
   Effect.gen(function* () {
-    const { url } = yield* TestDatabase
-    const dir = yield* temporaryFolder("rotation")
-    const on = yield* freePorts
-    const programs = programsOf({
-      form: "src",
-      on,
-      products: 200,
-      databaseUrl: Redacted.value(url),
-      adminKey: before,
-      store: { SNAPSHOT_DIR: join(dir, "snapshots") },
-      logDir: dir
-    })
+    const { dir, program, addressOf } = yield* programsIn("rotation", 200, before)
     yield* Effect.forEach(
-      programs.map((program) => ({ ...program, env: { ...program.env, ...keys[program.name] } })),
-      (program) => start(program, dir),
+      ["simulator", "fetcher", "maintainer", "orchestrator"] as const,
+      (name) => start(program(name, keys[name]), dir),
       { concurrency: 4 }
     )
-    return OrchestratorClient.layer({
-      baseUrl: `http://localhost:${on.orchestrator.port}`,
-      adminKey: Redacted.make(before)
-    })
+    return OrchestratorClient.layer(addressOf("orchestrator"))
   })
 ).pipe(Layer.provide([TestDatabase.layer, NodeHttpClient.layerUndici]))
 

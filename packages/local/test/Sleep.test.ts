@@ -1,17 +1,14 @@
-import { join } from "node:path"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { assert, layer } from "@effect/vitest"
 import { OrchestratorClient } from "@medipim/http-api/Clients"
 import * as Postgres from "@medipim/platform/Postgres"
-import { Context, Deferred, Effect, Fiber, Layer, Redacted, Schedule } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { freePorts } from "../src/Ports.ts"
-import { type Program, start } from "../src/Program.ts"
-import { programsOf } from "../src/Stack.ts"
-import { temporaryFolder } from "../src/TemporaryFolder.ts"
+import { start } from "../src/Program.ts"
 import { TestDatabase } from "../src/TestDatabase.ts"
 import { machine } from "./Machine.ts"
-import { adminKey, ended } from "./TestStack.ts"
+import { programsIn } from "./Programs.ts"
+import { ended } from "./TestStack.ts"
 
 /** `IDLE_SHUTDOWN`; the jobs of the second test take longer. */
 const idle = 1000
@@ -20,34 +17,17 @@ const products = 600
 const drip = { at: 0, delayMs: (6 * idle) / products }
 
 const make = Effect.gen(function* () {
-  const { url } = yield* TestDatabase
-  const logDir = yield* temporaryFolder("sleep")
-  const on = yield* freePorts
-  const programs = programsOf({
-    form: "src",
-    on,
-    products,
-    databaseUrl: Redacted.value(url),
-    adminKey,
-    store: { SNAPSHOT_DIR: join(logDir, "snapshots") },
-    logDir
-  })
-  const program = (name: string, env: Record<string, string> = {}): Program => {
-    const found = programs.find((one) => one.name === name)
-    if (found === undefined) throw new Error(`there is no ${name}`)
-    return { ...found, env: { ...found.env, ...env } }
-  }
+  const { on, dir, url, program, addressOf } = yield* programsIn("sleep", products)
   const sleeps = { IDLE_SHUTDOWN: `${idle} millis` }
-  const fetcher = yield* machine(program("fetcher", sleeps), logDir)
-  const maintainer = yield* machine(program("maintainer", sleeps), logDir)
+  const fetcher = yield* machine(program("fetcher", sleeps), dir)
+  const maintainer = yield* machine(program("maintainer", sleeps), dir)
   const wakes = { FETCHER_WAKE_URL: fetcher.url, MAINTAINER_WAKE_URL: maintainer.url }
-  yield* start(program("simulator"), logDir)
-  yield* start(program("orchestrator", wakes), logDir)
+  yield* start(program("simulator"), dir)
+  yield* start(program("orchestrator", wakes), dir)
   const faults = (fault: unknown) =>
     Effect.promise(() =>
       fetch(`http://localhost:${on.simulator.port}/control/faults`, { method: "POST", body: JSON.stringify(fault) })
     )
-  const baseUrl = `http://localhost:${on.orchestrator.port}`
   /** Asked in a way that keeps nobody awake. */
   const listens = (name: "fetcher" | "maintainer") =>
     Effect.promise(() =>
@@ -56,7 +36,7 @@ const make = Effect.gen(function* () {
         () => false
       )
     )
-  return { fetcher, maintainer, faults, listens, baseUrl, url }
+  return { fetcher, maintainer, faults, listens, address: addressOf("orchestrator"), url }
 })
 
 class Fly extends Context.Service<Fly, Effect.Success<typeof make>>()("local/test/Fly") {
@@ -64,7 +44,7 @@ class Fly extends Context.Service<Fly, Effect.Success<typeof make>>()("local/tes
     Effect.map(make, (fly) =>
       Layer.mergeAll(
         Layer.succeed(Fly, fly),
-        OrchestratorClient.layer({ baseUrl: fly.baseUrl, adminKey: Redacted.make(adminKey) }),
+        OrchestratorClient.layer(fly.address),
         Postgres.layer({ databaseUrl: fly.url, databaseConnections: 2 }, "test")
       )
     )

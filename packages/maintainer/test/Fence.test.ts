@@ -54,8 +54,9 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("A publish
         Effect.repeat({ until: ([row]) => row?.n === 1, schedule: Schedule.spaced("20 millis") })
       )
       const late = yield* Effect.forkScoped(Effect.flip(stageAll(runId, snapshotId)))
-      // Long enough for all that a staging does before it waits.
-      yield* Effect.sleep("500 millis")
+      yield* sql`SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%sync_runs%FOR SHARE%'`.pipe(
+        Effect.repeat({ until: (waiting) => waiting.length === 1, schedule: Schedule.spaced("20 millis") })
+      )
       yield* Deferred.succeed(letGo, undefined)
       assert.strictEqual((yield* Fiber.join(publishing)).counts.updated, 30)
       assert.strictEqual((yield* Fiber.join(late))._tag, "RunNotRunning")
@@ -77,6 +78,35 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("A publish
       assert.deepStrictEqual(yield* publish.run({ runId, snapshotId }), first)
       yield* sql`INSERT INTO medipim.sync_cancellations (run_id) VALUES (${runId})`
       for (let turn = 0; turn < 20; turn++) assert.deepStrictEqual(yield* publish.run({ runId, snapshotId }), first)
+    })
+  )
+
+  it.effect("holds the row of its run for a minute at most when its maintainer is gone, and so does a staging", () =>
+    Effect.gen(function* () {
+      yield* empty
+      const sql = yield* SqlClient
+      yield* sql`CREATE TABLE public.limits (at text, idle text)`
+      yield* sql.unsafe(`CREATE FUNCTION public.note_limit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO public.limits VALUES (TG_TABLE_NAME, current_setting('idle_in_transaction_session_timeout'));
+        RETURN NULL; END $$`)
+      for (const [table, event] of [
+        ["medipim.sync_chunks", "DELETE"],
+        ["public.products", "INSERT"]
+      ]) {
+        yield* sql.unsafe(`CREATE TRIGGER note_limit AFTER ${event} ON ${table}
+          FOR EACH STATEMENT EXECUTE FUNCTION public.note_limit()`)
+      }
+      yield* (yield* Publish).run(yield* stagedRun(products(10)))
+      const limits = yield* sql`SELECT DISTINCT at, idle FROM public.limits ORDER BY at`
+      yield* sql`DROP FUNCTION public.note_limit() CASCADE`
+      assert.deepStrictEqual(limits, [
+        { at: "products", idle: "1min" },
+        { at: "sync_chunks", idle: "1min" }
+      ])
+      // It is of these transactions alone.
+      assert.deepStrictEqual(yield* sql`SHOW idle_in_transaction_session_timeout`, [
+        { idle_in_transaction_session_timeout: "0" }
+      ])
     })
   )
 

@@ -1,11 +1,11 @@
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import { assert, layer } from "@effect/vitest"
 import { TestDatabase } from "@medipim/local/TestDatabase"
-import { Context, Effect, Layer, Redacted } from "effect"
+import { Context, Effect, Fiber, Layer, Redacted, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { Publish } from "../src/Publish.ts"
 import { Replay } from "../src/Replay.ts"
-import { beginRun, line, product, products, servicesOn, stagedRun, sync } from "./Fixture.ts"
+import { beginRun, empty, line, product, products, servicesOn, stagedRun, sync } from "./Fixture.ts"
 
 /** What stands between the maintainer and its database. */
 class Way extends Context.Service<
@@ -13,6 +13,8 @@ class Way extends Context.Service<
   {
     /** Breaks the connection of the next commit once the database has done it; answers whether that came about. */
     readonly loseNextCommit: () => { readonly isLost: () => boolean }
+    /** Breaks all connections; the database goes on with what it does for them. */
+    readonly cut: Effect.Effect<void>
   }
 >()("maintainer/test/Way") {}
 
@@ -21,7 +23,9 @@ const way = Effect.gen(function* () {
   const address = new URL(Redacted.value(url))
   const { hostname, port: databasePort } = address
   let armed: { lost: boolean } | undefined
+  const clients = new Set<Socket>()
   const pass = (client: Socket) => {
+    clients.add(client)
     const server = connect(Number(databasePort), hostname)
     client.on("data", (bytes) => server.write(bytes))
     server.on("data", (bytes) => {
@@ -31,11 +35,10 @@ const way = Effect.gen(function* () {
       armed = undefined
       client.destroy()
     })
-    const end = () => {
-      client.destroy()
-      server.destroy()
-    }
-    for (const socket of [client, server]) socket.on("close", end).on("error", end)
+    client.on("close", () => clients.delete(client))
+    server.on("close", () => client.destroy())
+    for (const socket of [client, server]) socket.on("error", () => {})
+    client.on("end", () => server.end())
   }
   const proxy = createServer(pass)
   yield* Effect.acquireRelease(
@@ -51,12 +54,25 @@ const way = Effect.gen(function* () {
     armed = mine
     return { isLost: () => mine.lost }
   }
-  return Context.make(Way, Way.of({ loseNextCommit })).pipe(
+  const cut = Effect.sync(() => {
+    for (const client of clients) client.destroy()
+  })
+  return Context.make(Way, Way.of({ loseNextCommit, cut })).pipe(
     Context.add(TestDatabase, TestDatabase.of({ url: Redacted.make(address.href) }))
   )
 })
 
 const ways = Layer.effectContext(way).pipe(Layer.provide(TestDatabase.layer))
+
+/** One line waits that was rejected, and can be read by now. */
+const replayable = Effect.gen(function* () {
+  const sql = yield* SqlClient
+  yield* empty
+  yield* sync([...products(10), { ...product(10), publicPrice: "free" }], { force: true })
+  const raw = new Uint8Array(Buffer.from(line(product(10), 10, 11).trimEnd()))
+  yield* sql`UPDATE medipim.rejected_records SET raw = ${raw}`
+  yield* sql`UPDATE medipim.sync_runs SET status = 'succeeded'`
+})
 
 layer(servicesOn(ways).pipe(Layer.provideMerge(ways)), { excludeTestServices: true, timeout: "60 seconds" })(
   "A commit whose answer is lost",
@@ -77,10 +93,7 @@ layer(servicesOn(ways).pipe(Layer.provideMerge(ways)), { excludeTestServices: tr
       Effect.gen(function* () {
         const { loseNextCommit } = yield* Way
         const sql = yield* SqlClient
-        yield* sync([...products(10), { ...product(10), publicPrice: "free" }], { force: true })
-        const raw = new Uint8Array(Buffer.from(line(product(10), 10, 11).trimEnd()))
-        yield* sql`UPDATE medipim.rejected_records SET raw = ${raw}`
-        yield* sql`UPDATE medipim.sync_runs SET status = 'succeeded'`
+        yield* replayable
         const { isLost } = loseNextCommit()
         const { runId, ...result } = yield* (yield* Replay).run({})
         assert.isTrue(isLost())
@@ -91,6 +104,27 @@ layer(servicesOn(ways).pipe(Layer.provideMerge(ways)), { excludeTestServices: tr
         // Nothing is left that keeps the next one from beginning.
         yield* beginRun()
       })
+    )
+
+    it.effect("is the replay, also when it is asked again while the commit is on its way", () =>
+      Effect.gen(function* () {
+        const { cut } = yield* Way
+        const sql = yield* SqlClient
+        yield* replayable
+        yield* sql.unsafe(`CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql
+          AS $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$`)
+        yield* sql`CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON medipim.product_changes
+          DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.slow()`
+        const replaying = yield* Effect.forkScoped((yield* Replay).run({}))
+        const committing = sql`SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query = 'COMMIT'`
+        yield* Effect.repeat(committing, { until: (rows) => rows.length > 0, schedule: Schedule.spaced("20 millis") })
+        yield* cut
+        const { runId, replayed } = yield* Fiber.join(replaying)
+        assert.isNotNull(runId)
+        assert.strictEqual(replayed, 1)
+        const told = sql`SELECT run_id FROM medipim.product_changes WHERE product_id = ${product(10).id}`
+        assert.deepStrictEqual(yield* told, [{ run_id: runId }])
+      }).pipe(Effect.scoped)
     )
   }
 )

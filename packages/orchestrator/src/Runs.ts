@@ -5,7 +5,7 @@ import { Draining } from "@medipim/platform/Draining"
 import { Context, Effect, Layer, Option, Schedule, Stream } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { WorkflowEngine } from "effect/workflow"
-import { isAway } from "./Persistence.ts"
+import { isAway } from "./Noted.ts"
 import { RunRecords } from "./RunRecords.ts"
 import { Sync } from "./Sync.ts"
 

@@ -8,8 +8,8 @@ import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
 import { Activity, type WorkflowEngine } from "effect/workflow"
 import { unlessCancelled } from "./Cancellation.ts"
 import type { Journal } from "./Journal.ts"
+import { noted } from "./Noted.ts"
 import { Notifier } from "./Notifier.ts"
-import { noted } from "./Persistence.ts"
 import { type Ending, RunRecords } from "./RunRecords.ts"
 import { call, follow, SyncFailed } from "./ServiceCalls.ts"
 import { Wake } from "./Wake.ts"
@@ -157,7 +157,7 @@ export class Steps extends Context.Service<
         /** Whatever became of the answer, what is published is published: also when it was to be cancelled meanwhile. */
         const orPublished = (runId: RunId) => (error: SyncFailed) =>
           records.published(runId).pipe(
-            // Only what nobody can ever read is left out of it.
+            // Only a fault of the database that stays ends the question: then the error is all that is known.
             Effect.orElseSucceed((): Option.Option<PublishResult> => Option.none()),
             Effect.flatMap(Effect.fromOption),
             Effect.mapError(() => error)

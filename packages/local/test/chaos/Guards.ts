@@ -201,6 +201,8 @@ const isNoticed = (guard: Guard, seed: string): boolean => {
   }
 }
 
-/** Breaks each guard once, on purpose, in a copy of the tree. Answers how many nobody noticed. */
-export const missedGuards = (only: string, seed: number): number =>
-  guards.filter(({ name }) => name.includes(only)).filter((guard) => !isNoticed(guard, String(seed))).length
+export const guardsNamed = (only: string): ReadonlyArray<Guard> => guards.filter(({ name }) => name.includes(only))
+
+/** Breaks each of them once, on purpose, in a copy of the tree. Answers how many nobody noticed. */
+export const missedOf = (chosen: ReadonlyArray<Guard>, seed: number): number =>
+  chosen.filter((guard) => !isNoticed(guard, String(seed))).length

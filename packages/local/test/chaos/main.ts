@@ -3,7 +3,7 @@ import { Cause, Effect, Layer } from "effect"
 import { asked, problems, usage } from "./Arguments.ts"
 import type { Case } from "./Case.ts"
 import { databaseFaults } from "./DatabaseFaults.ts"
-import { missedGuards } from "./Guards.ts"
+import { guardsNamed, missedOf } from "./Guards.ts"
 import { House } from "./House.ts"
 import { killPoints } from "./Kills.ts"
 import { type Played, play } from "./Play.ts"
@@ -19,8 +19,9 @@ const say = (text: string) => Effect.sync(() => process.stdout.write(`${text}\n`
 const faults = [...sourceFaults, ...databaseFaults, ...storageFaults, ...stops]
 const isChosen = ({ name, thorough }: Pick<Case, "name" | "thorough">): boolean =>
   name.includes(only) && !(short && thorough === true)
-if (!asked.guards && ![...killPoints, ...faults, ...pairs].some(isChosen)) {
-  problems.push(`--only is "${only}": no case${short ? " of the short form" : ""} has this in its name`)
+if (asked.guards ? guardsNamed(only).length === 0 : ![...killPoints, ...faults, ...pairs].some(isChosen)) {
+  const what = asked.guards ? "guard" : `case${short ? " of the short form" : ""}`
+  problems.push(`--only is "${only}": no ${what} has this in its name`)
 }
 
 interface Tally {
@@ -132,7 +133,7 @@ else if (problems.length > 0) {
   process.stderr.write(`${problems.join("\n")}\n`)
   process.exitCode = 2
 } else if (asked.guards) {
-  const missed = missedGuards(only, baseSeed)
+  const missed = missedOf(guardsNamed(only), baseSeed)
   process.stdout.write(`\nbroken guards that nobody noticed: ${missed}\n`)
   process.exitCode = missed === 0 ? 0 : 1
 } else {
