@@ -1,11 +1,10 @@
-import { readdirSync } from "node:fs"
-import { join } from "node:path"
 import { assert, layer } from "@effect/vitest"
-import { FetcherClient, MaintainerClient, OrchestratorClient } from "@medipim/http-api/Clients"
+import { MaintainerClient } from "@medipim/http-api/Clients"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { parse, rowOf } from "./Oracle.ts"
-import { ended, sync, TestStack } from "./TestStack.ts"
+import { type Row, rows, touchedSince, xmins } from "./Rows.ts"
+import { sync, TestStack } from "./TestStack.ts"
 
 const products = 5000
 
@@ -22,16 +21,6 @@ const source = Effect.flatMap(TestStack, ({ addresses }) =>
   })
 )
 
-type Row = Record<string, unknown> & {
-  readonly id: string
-  readonly xmin: string
-  readonly removed_at: Date | null
-  readonly last_run_id: string
-}
-const rows = Effect.flatMap(SqlClient, (sql) => sql<Row>`SELECT xmin::text, * FROM public.products ORDER BY id`)
-const xmins = Effect.map(rows, (all) => new Map(all.map(({ id, xmin }) => [id, xmin])))
-const touchedSince = (before: ReadonlyMap<string, string>) =>
-  Effect.map(rows, (all) => all.filter(({ id, xmin }) => before.get(id) !== xmin).map(({ id }) => id))
 /** Which run wrote each row last. */
 const writers = Effect.map(rows, (all) => new Map(all.map(({ id, last_run_id }) => [id, last_run_id])))
 const changesOf = (runId: string) =>
@@ -218,45 +207,6 @@ layer(TestStack.layer(products), { excludeTestServices: true, timeout: "120 seco
     })
   )
 
-  it.effect(
-    "publishes nothing of a broken download, and says why",
-    () =>
-      Effect.gen(function* () {
-        const { control, snapshotDir } = yield* TestStack
-        const before = yield* xmins
-        const snapshots = () => readdirSync(join(snapshotDir, "snapshots")).length
-        const known = snapshots()
-        const faults = {
-          gap: /gap.*2499 of/,
-          "duplicate-line": /gap/,
-          "total-changes": /total/,
-          html: /not-a-stream/
-        }
-        for (const [fault, reason] of Object.entries(faults)) {
-          yield* control("POST /control/faults", { fault, at: 2499, times: 3 })
-          const run = yield* sync({ forceRefresh: true })
-          assert.deepInclude(run, { status: "failed", published: false })
-          assert.strictEqual(run.failure?.code, "StreamBroken")
-          assert.match(run.failure?.message ?? "", reason)
-          assert.deepStrictEqual(yield* touchedSince(before), [])
-          assert.strictEqual(snapshots(), known, `no trace of the download that ended by ${fault}`)
-        }
-      }),
-    90_000
-  )
-
-  it.effect("never takes an empty answer for an empty catalogue", () =>
-    Effect.gen(function* () {
-      const { control } = yield* TestStack
-      const before = yield* xmins
-      yield* control("POST /control/faults", { fault: "empty" })
-      const run = yield* sync({ forceRefresh: true })
-      assert.deepInclude(run, { status: "failed", published: false })
-      assert.strictEqual(run.failure?.code, "EmptyCatalogue")
-      assert.deepStrictEqual(yield* touchedSince(before), [])
-    })
-  )
-
   it.effect("recovers within the run from one broken download", () =>
     Effect.gen(function* () {
       const { control } = yield* TestStack
@@ -278,58 +228,6 @@ layer(TestStack.layer(products), { excludeTestServices: true, timeout: "120 seco
       assert.deepStrictEqual([records[0]?.record, records[0]?.snapshotId], [1234, run.snapshotId])
       assert.match(records[0]?.reason ?? "", /publicPrice/)
       assert.strictEqual((yield* client.rejected({ query: { reason: "no such reason" } })).total, 0)
-    })
-  )
-
-  it.effect("lets one sync run at a time, and stops the one that is cancelled", () =>
-    Effect.gen(function* () {
-      const { control } = yield* TestStack
-      const client = yield* OrchestratorClient
-      const fetcher = yield* FetcherClient
-      const before = yield* xmins
-      yield* control("POST /control/faults", { fault: "stall", at: 100 })
-      const { runId } = yield* client.sync({ payload: { forceRefresh: true } })
-      const others = yield* Effect.forEach(
-        Array.from({ length: 10 }),
-        () => Effect.flip(client.sync({ payload: undefined })),
-        { concurrency: 10 }
-      )
-      for (const other of others) {
-        assert.strictEqual(other._tag, "SyncRunning")
-        if (other._tag === "SyncRunning") assert.strictEqual(other.runId, runId)
-      }
-      yield* Effect.sleep("1 second")
-      assert.isTrue((yield* fetcher.status()).isRunning)
-      const cancelledAt = performance.now()
-      yield* client.cancel({ params: { id: runId } })
-      const run = yield* ended(runId)
-      assert.deepInclude(run, { status: "cancelled", published: false })
-      while ((yield* fetcher.status()).isRunning) yield* Effect.sleep("50 millis")
-      assert.isBelow(performance.now() - cancelledAt, 3000)
-      assert.deepStrictEqual(yield* touchedSince(before), [])
-      assert.strictEqual((yield* sync()).status, "succeeded")
-    })
-  )
-
-  it.effect("brakes before a suspicious removal, and obeys force", () =>
-    Effect.gen(function* () {
-      const { control } = yield* TestStack
-      yield* control("POST /control/changes", { remove: 400 })
-      const refused = yield* sync()
-      assert.deepInclude(refused, { status: "failed", published: false })
-      assert.strictEqual(refused.failure?.code, "PublishRefused")
-      assert.match(refused.failure?.message ?? "", /400 of \d+ products would be removed.*force/)
-      assert.strictEqual((yield* sync({ force: true })).progress.removed, 400)
-    })
-  )
-
-  it.effect("answers 404 for a run that is not there", () =>
-    Effect.gen(function* () {
-      const client = yield* OrchestratorClient
-      const params = { id: "20200101T000000Z-00000000" }
-      assert.strictEqual((yield* Effect.flip(client.run({ params })))._tag, "RunNotFound")
-      assert.strictEqual((yield* Effect.flip(client.cancel({ params })))._tag, "RunNotFound")
-      assert.strictEqual((yield* Effect.flip(client.events({ params })))._tag, "RunNotFound")
     })
   )
 })
