@@ -1,8 +1,9 @@
 import { Schema } from "effect"
 
 /**
- * Names of runs and snapshots begin with their UTC time to the second and end in eight random hex digits, so that
- * sorting them as text sorts them by age, in a bucket listing as well as in a log.
+ * Names of runs and snapshots begin with their UTC time to the second and end in eight hex digits, three for the
+ * millisecond and five by chance, so that sorting them as text sorts them by age, in a bucket listing as well as in a log.
+ * What is removed depends on it: a snapshot that is older than the one published last removes nothing.
  */
 const timedId = /^\d{8}T\d{6}Z-[0-9a-f]{8}$/
 
@@ -16,8 +17,13 @@ export type RunId = typeof RunId.Type
 export const SnapshotId = TimedId.pipe(Schema.brand("SnapshotId"))
 export type SnapshotId = typeof SnapshotId.Type
 
-/** A new id for the given moment (milliseconds since 1970) and 32 random bits. */
+const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, "0")
+
+/** How many ids one millisecond can have. */
+const chances = 2 ** 20
+
+/** A new id for the given moment (milliseconds since 1970) and a random number of 32 bits, of which it takes twenty. */
 export const timedIdOf = (epochMillis: number, random: number): string => {
   const time = new Date(epochMillis).toISOString().slice(0, 19).replaceAll(/[-:]/g, "")
-  return `${time}Z-${(random >>> 0).toString(16).padStart(8, "0")}`
+  return `${time}Z-${hex(epochMillis % 1000, 3)}${hex((random >>> 0) % chances, 5)}`
 }

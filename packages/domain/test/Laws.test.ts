@@ -3,6 +3,7 @@ import { Schema } from "effect"
 import { type JsonObject, parseExact } from "../src/CanonicalJson.ts"
 import { partsOf, planChunks, rangeOf } from "../src/ChunkPlan.ts"
 import { contentOf } from "../src/ContentHash.ts"
+import { RunId, timedIdOf } from "../src/Ids.ts"
 import { makeLineSplitter } from "../src/LineSplitter.ts"
 import type { Part } from "../src/Snapshot.ts"
 import { fingerprint, parseLine, peek } from "../src/StreamLine.ts"
@@ -75,6 +76,19 @@ const reversed = (value: unknown): unknown =>
           .map(([key, entry]) => [key, reversed(entry)])
       )
     : value
+
+describe("The id of a run", () => {
+  const year = 365 * 24 * 60 * 60 * 1000
+  const Bits = whole(0, 0xffffffff)
+  it.prop(
+    "sorts by age, to the millisecond, whatever chance adds",
+    { at: whole(0, 100 * year), later: whole(1, 2000), one: Bits, other: Bits },
+    ({ at, later, one, other }) => {
+      const [first, second] = [timedIdOf(at, one), timedIdOf(at + later, other)].map((id) => RunId.make(id))
+      assert.isTrue(String(first) < String(second), `${first} < ${second}`)
+    }
+  )
+})
 
 describe("The content hash", () => {
   it.prop("does not see the order of keys, nor the signed address", { product: Product }, ({ product }) => {

@@ -80,7 +80,10 @@ export const inspect = Effect.fnUntraced(function* (runId: string, run: Ended, {
   const table = yield* stored
   const found: Array<string> = []
   const wrong = differing(table, ...(run.status === "succeeded" ? after : [before]))
-  if (wrong.length > 0) found.push(`${run.status}, but ${wrong.length} products are not as they must be: ${wrong[0]}`)
+  if (wrong.length > 0) {
+    const notes = run.progress.errors.join(" ")
+    found.push(`${run.status}, but ${wrong.length} products are not as they must be: ${wrong[0]}. Its notes: ${notes}`)
+  }
   const rows = yield* sql<{ readonly change: string; readonly id: string }>`
     SELECT change, product_id AS id FROM medipim.product_changes WHERE run_id = ${runId}`
   const history = rows.map(({ change, id }) => `${change} ${id}`)
