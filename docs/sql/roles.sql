@@ -29,7 +29,7 @@ DO $$ DECLARE
 BEGIN
   FOR found IN
     SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind = 'r' AND (n.nspname = 'medipim' OR (n.nspname = 'public' AND c.relname = 'products'))
+    WHERE c.relkind IN ('r', 'v') AND (n.nspname = 'medipim' OR (n.nspname = 'public' AND c.relname = 'products'))
   LOOP
     EXECUTE format('ALTER TABLE %s OWNER TO medipim_app', found);
   END LOOP;

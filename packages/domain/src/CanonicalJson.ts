@@ -1,6 +1,18 @@
-/** What `JSON.parse` gives, plus integers beyond 2^53 as `bigint` (see `parseExact`). */
-export type Json = null | boolean | number | bigint | string | ReadonlyArray<Json> | { readonly [key: string]: Json }
+/** A number that no double holds, such as a code of 18 digits: `text` is its canonical decimal form, equal for equal values. */
+export class ExactNumber {
+  readonly text: string
+  constructor(text: string) {
+    this.text = text
+  }
+}
+
+/** What `JSON.parse` gives, but every number that a double would round is an `ExactNumber` (see `parseExact`). */
+export type Json = null | boolean | number | string | ExactNumber | ReadonlyArray<Json> | JsonObject
 export type JsonObject = { readonly [key: string]: Json }
+
+/** True for `{...}`: no array, no null, no number. */
+export const isJsonObject = (value: Json | undefined): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof ExactNumber)
 
 const needsEscape = /["\\\u0000-\u001f\ud800-\udfff]/
 const maxShapes = 10_000
@@ -8,6 +20,12 @@ const maxShapes = 10_000
 interface Shape {
   readonly key: string
   readonly prefix: string
+}
+
+const isSameList = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean => {
+  if (a.length !== b.length) return false
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
+  return true
 }
 
 /** Knows the sorted keys of objects by the keys that they have. */
@@ -18,20 +36,19 @@ export type Shapes = (object: JsonObject) => ReadonlyArray<Shape>
  * once. This makes canonical text as cheap as `JSON.stringify`. The map is emptied when it grows strange.
  */
 export const makeShapes = (omitted?: string): Shapes => {
-  const known = new Map<string, { readonly keys: number; readonly shape: ReadonlyArray<Shape> }>()
+  const known = new Map<string, { readonly keys: ReadonlyArray<string>; readonly shape: ReadonlyArray<Shape> }>()
   return (object) => {
     const keys = Object.keys(object)
-    // NUL cannot make two key lists look alike in anything that is stored: Postgres refuses it in jsonb.
+    // Two lists of keys can have the same signature when a key contains the separator, so a hit is compared key by key.
     const signature = keys.join("\u0000")
     const found = known.get(signature)
-    if (found !== undefined && found.keys === keys.length) return found.shape
-    const count = keys.length
+    if (found !== undefined && isSameList(found.keys, keys)) return found.shape
     const shape = keys
       .filter((key) => key !== omitted)
       .sort()
       .map((key, i) => ({ key, prefix: `${i === 0 ? "" : ","}${JSON.stringify(key)}:` }))
     if (known.size >= maxShapes) known.clear()
-    known.set(signature, { keys: count, shape })
+    known.set(signature, { keys, shape })
     return shape
   }
 }
@@ -48,7 +65,7 @@ const numberText = (value: number): string => {
 
 /**
  * JSON text with the keys of every object sorted and no white space: equal values give equal text. Throws `RangeError`
- * for what no jsonb column can hold: numbers beyond a double, nesting beyond 100 levels.
+ * for what no jsonb column can hold: numbers beyond Postgres's `numeric`, nesting beyond 100 levels.
  */
 export const canonicalJson = (value: Json, depth = 0): string => {
   switch (typeof value) {
@@ -56,8 +73,6 @@ export const canonicalJson = (value: Json, depth = 0): string => {
       return needsEscape.test(value) ? JSON.stringify(value) : `"${value}"`
     case "number":
       return numberText(value)
-    case "bigint":
-      return String(value)
     case "boolean":
       return value ? "true" : "false"
   }
@@ -68,6 +83,7 @@ export const canonicalJson = (value: Json, depth = 0): string => {
     for (let i = 0; i < value.length; i++) text += (i === 0 ? "" : ",") + canonicalJson(value[i] as Json, depth + 1)
     return `${text}]`
   }
+  if (value instanceof ExactNumber) return storableNumber(value.text)
   return objectText(value as JsonObject, allKeys, (_key, entry) => canonicalJson(entry, depth + 1))
 }
 
@@ -82,19 +98,72 @@ export const objectText = (
   return `${text}}`
 }
 
-/** May hold an integer that a double cannot: a false alarm only costs the slower parse. */
-const longNumber = /[:[,]\s*-?\d{16}/
+interface Decimal {
+  readonly sign: string
+  /** Without zeros at either end; empty for 0. */
+  readonly digits: string
+  /** The value is `0.digits` times ten to this power. */
+  readonly power: number
+}
 
-const keepIntegers = (_key: string, value: unknown, context: { readonly source?: string }): unknown =>
-  typeof value === "number" && !Number.isSafeInteger(value) && /^-?\d+$/.test(context.source ?? "")
-    ? BigInt(context.source as string)
-    : value
+/** Far beyond what can be stored, and still a whole number of its own. */
+const largestExponent = 1e9
+
+const decimalOf = (number: string): Decimal => {
+  const [mantissa = "", exponentText = "0"] = number.toLowerCase().split("e")
+  const exponent = Math.max(-largestExponent, Math.min(largestExponent, Number(exponentText)))
+  const [whole = "", fraction = ""] = mantissa.replace(/^[+-]/, "").split(".")
+  const leading = /^0*/.exec(whole + fraction)?.[0].length ?? 0
+  const digits = (whole + fraction).slice(leading).replace(/0+$/, "")
+  const sign = mantissa.startsWith("-") && digits !== "" ? "-" : ""
+  return { sign, digits, power: digits === "" ? 0 : exponent + whole.length - leading }
+}
+
+/** Longer runs of zeros are written as an exponent. */
+const mostZeros = 40
+
+const decimalText = ({ sign, digits, power }: Decimal): string => {
+  if (digits === "") return "0"
+  const after = digits.length - power
+  if (power > 0 && after <= 0 && -after <= mostZeros) return sign + digits.padEnd(power, "0")
+  if (power > 0 && after > 0) return `${sign}${digits.slice(0, power)}.${digits.slice(power)}`
+  if (power <= 0 && -power <= mostZeros) return `${sign}0.${"0".repeat(-power)}${digits}`
+  return `${sign}${digits}e${power - digits.length}`
+}
+
+/** A number as its plain digits, the same for equal numbers. */
+export const plainNumber = (value: string | number | ExactNumber): string => {
+  if (Number.isSafeInteger(value)) return String(value)
+  return decimalText(decimalOf(value instanceof ExactNumber ? value.text : String(value)))
+}
+
+/** The range of `numeric`, of which jsonb makes its numbers: digits before and after the point (PostgreSQL manual, 8.1.2). */
+const numericDigits = { before: 131_072, after: 16_383 }
+
+const storableNumber = (text: string): string => {
+  const { digits, power } = decimalOf(text)
+  if (power > numericDigits.before || digits.length - power > numericDigits.after) {
+    throw new RangeError("a number is beyond what Postgres can store")
+  }
+  return text
+}
+
+/** May be a number that a double rounds: one of 16 digits and more, or with an exponent. A false alarm costs the slower parse. */
+const longNumber = /[:[,]\s*-?\d(?:[\d.]{15}|[\d.]{0,14}[eE])/
+
+const keepDigits = (_key: string, value: unknown, { source }: { readonly source?: string }): unknown => {
+  if (typeof value !== "number" || source === undefined) return value
+  if (Number.isSafeInteger(value) && /^-?\d+$/.test(source)) return value
+  const exact = decimalText(decimalOf(source))
+  return exact === decimalText(decimalOf(String(value))) ? value : new ExactNumber(exact)
+}
 
 /**
  * `JSON.parse` that loses no digit: SNOMED codes have up to 18 digits (medipim-api-v4.md section 6), and a source that
- * sends one as a number must not have it rounded. Throws `SyntaxError` as `JSON.parse` does.
+ * sends one as a number must not have it rounded. `12.50` and `12.5` are one number. Throws `SyntaxError` as `JSON.parse`
+ * does.
  */
 export const parseExact = (text: string): Json =>
   longNumber.test(text)
-    ? JSON.parse(text, keepIntegers as (this: unknown, key: string, value: unknown) => unknown)
+    ? JSON.parse(text, keepDigits as (this: unknown, key: string, value: unknown) => unknown)
     : JSON.parse(text)

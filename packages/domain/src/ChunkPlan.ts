@@ -19,8 +19,15 @@ export const planChunks = (range: Chunk, chunkSize: number): ReadonlyArray<Chunk
     limit: Math.min(chunkSize, range.limit - i * chunkSize)
   }))
 
-/** The parts that hold records of the chunk: no other part is read. */
-export const partsOf = (parts: ReadonlyArray<Part>, chunk: Chunk): ReadonlyArray<Part> =>
-  parts.filter(
-    (part) => part.firstRecord < chunk.offset + chunk.limit && part.firstRecord + part.records > chunk.offset
-  )
+const isContinued = (part: Part | undefined): boolean => (part?.continuedBytes ?? 0) > 0
+
+/** The parts that hold records of the chunk, with those in which its last record goes on: no other part is read. */
+export const partsOf = (parts: ReadonlyArray<Part>, chunk: Chunk): ReadonlyArray<Part> => {
+  const holds = (part: Part): boolean =>
+    part.firstRecord < chunk.offset + chunk.limit && part.firstRecord + part.records > chunk.offset
+  const first = parts.findIndex(holds)
+  if (first === -1) return []
+  let end = parts.findLastIndex(holds) + 1
+  while (isContinued(parts[end])) end += 1
+  return parts.slice(first, end)
+}

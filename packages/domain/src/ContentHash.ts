@@ -1,16 +1,13 @@
 import { hash } from "node:crypto"
-import { canonicalJson, type Json, type JsonObject, makeShapes, objectText } from "./CanonicalJson.ts"
+import { canonicalJson, isJsonObject, type JsonObject, makeShapes, objectText } from "./CanonicalJson.ts"
 
 /**
  * Part of every hash. Raise it when `Product.ts` maps a field differently: every stored row then counts as changed once
  * and is written anew.
  */
-export const mappingVersion = 1
+export const mappingVersion = 2
 
 const unsigned = makeShapes("embedUrl")
-
-const isObject = (value: Json): value is JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
 
 /**
  * The product as it is stored: without `embedUrl`, which the source signs anew on every answer
@@ -18,7 +15,7 @@ const isObject = (value: Json): value is JsonObject =>
  */
 const storedText = (result: JsonObject): string =>
   objectText(result, unsigned, (key, entry) =>
-    key === "meta" && isObject(entry)
+    key === "meta" && isJsonObject(entry)
       ? objectText(entry, unsigned, (_key, inner) => canonicalJson(inner, 2))
       : canonicalJson(entry, 1)
   )

@@ -36,12 +36,18 @@ export const makeCreationCursor = (from: Cursor | null) => {
   let doubt = 0
   let isSorted = true
 
+  /** A line came whose key is not known. */
+  const skip = (): void => {
+    doubt = secondsOfDoubt
+  }
+
   return {
+    skip,
     /** False for a line that came before the stream broke. */
     isNew: (line: Buffer): boolean => {
       const key = keyOf(line)
       if (key === undefined) {
-        doubt = secondsOfDoubt
+        skip()
         return true
       }
       if (key.createdAt === from?.createdAt && again.delete(key.id)) return false

@@ -1,4 +1,5 @@
 import { Schema } from "effect"
+import type { UnknownField } from "./UnknownFields.ts"
 
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
@@ -25,6 +26,9 @@ export const RefusalReason = Schema.Literals([
   "incomplete-staging",
   "too-many-rejected",
   "too-many-removed",
+  "unknown-shape",
+  "values-lost",
+  "not-written",
   "not-running"
 ])
 
@@ -38,6 +42,19 @@ export class PublishRefused extends Schema.TaggedError<PublishRefused>()(
 export const rejectedLimit = 0.01
 /** Largest share of the products in the catalogue that one run may remove without `force`. */
 export const removalLimit = 0.05
+/** Largest share of records with a field in an unknown shape that may pass without `force` or `TOLERATED_FIELDS`. */
+export const unknownLimit = 0.01
+/** A field loses its values when so many products, and more than this share of those that had one, come without. */
+export const lossLimit = { products: 20, share: 0.05 }
+
+/** A field whose value is stored for some products and is missing in their new lines. */
+export interface LostField {
+  readonly field: string
+  /** Products that lose their value, the id of one of them, and products in the catalogue that have one now. */
+  readonly products: number
+  readonly example: string
+  readonly holders: number
+}
 
 /** What the database knows of a run when it is about to publish. */
 export interface Staged {
@@ -49,17 +66,42 @@ export interface Staged {
   readonly distinct: number
   readonly rejected: number
   readonly rejectedWithoutId: number
-  /** Rows of the staging table, and how many the chunks had put there. */
-  readonly stagedRows: number
+  /** Rows of the staging table by what they do, and how many the chunks had put there. */
+  readonly inserted: number
+  readonly updated: number
+  readonly restored: number
   readonly stagedByChunks: number
+  /** Rows that the publish leaves out: the unchanged line of their product is the later one. */
+  readonly superseded: number
+  readonly stale: number
+  /** Staged products whose `meta.updatedAt` is earlier than the stored one, and the id of one of them. */
+  readonly wentBack: number
+  readonly wentBackExample: string | null
   /** Products in the catalogue now, without removed ones. */
   readonly present: number
-  /** The newest snapshot that was published before, if any. */
-  readonly newestPublished: string | null
+  /** A snapshot that was published before and is newer than the one of the run, if there is one. */
+  readonly newerPublished: string | null
+  readonly unknownFields: ReadonlyArray<UnknownField>
+  readonly lostFields: ReadonlyArray<LostField>
+}
+
+/** The snapshot of the run, and how many of its records the run is about. */
+export interface Scope {
+  readonly snapshot: { readonly complete: boolean; readonly records: number }
+  readonly records: number
+}
+
+/** Each record is counted once: as a change, as unchanged, stale or rejected, or as a further line of a product. */
+export const countsOf = (staged: Staged, records: number, removed: number): PublishCounts => {
+  const { inserted, updated, restored, stale, rejected } = staged
+  const changed = inserted + updated + restored
+  const unchanged = Math.max(0, staged.distinct - changed - stale)
+  const duplicates = Math.max(0, staged.known - changed - stale - unchanged)
+  return { records, inserted, updated, unchanged, stale, restored, removed, rejected, duplicates }
 }
 
 /** A run that looked at nothing proves nothing. */
-export const nothingToPublish = (snapshot: { readonly complete: boolean }, records: number): string | undefined => {
+export const nothingToPublish = ({ snapshot, records }: Scope): string | undefined => {
   if (!snapshot.complete) return "the snapshot is an empty answer of MediPim (204)."
   return records === 0 ? "there is no record in the range: offset is beyond the end of the snapshot." : undefined
 }
@@ -73,42 +115,112 @@ export const incompleteness = (staged: Staged, records: number): string | undefi
   const accounted = staged.known + staged.rejected
   if (accounted !== records) return `${accounted} of ${records} records are accounted for`
   const duplicates = staged.known - staged.distinct
-  return staged.stagedRows > staged.stagedByChunks || staged.stagedRows < staged.stagedByChunks - duplicates
-    ? `the staging table holds ${staged.stagedRows} rows, ${staged.stagedByChunks} were written to it`
+  const rows = staged.inserted + staged.updated + staged.restored + staged.superseded
+  return rows > staged.stagedByChunks || rows < staged.stagedByChunks - duplicates
+    ? `the staging table holds ${rows} rows, ${staged.stagedByChunks} were written to it`
     : undefined
 }
+
+const percent = (share: number): string => `${share * 100} %`
 
 /** The brake on rejected lines. */
 export const tooManyRejected = (rejected: number, records: number): string | undefined =>
   rejected > records * rejectedLimit
-    ? `${rejected} of ${records} records could not be decoded, more than ${rejectedLimit * 100} %. ` +
+    ? `${rejected} of ${records} records could not be decoded, more than ${percent(rejectedLimit)}. ` +
       "See `medipim rejected`; sync again with force to publish the others."
     : undefined
 
 /** The brake on removals. */
 export const tooManyRemoved = (removed: number, present: number): string | undefined =>
   removed > present * removalLimit
-    ? `${removed} of ${present} products would be removed, more than ${removalLimit * 100} %. ` +
+    ? `${removed} of ${present} products would be removed, more than ${percent(removalLimit)}. ` +
       "Check the source; if it is right, sync again with force."
     : undefined
 
+/** The brake on fields in an unknown shape. */
+export const unknownShapes = (fields: ReadonlyArray<UnknownField>, records: number): string | undefined => {
+  const many = fields.filter(({ products }) => products > records * unknownLimit)
+  if (many.length === 0) return undefined
+  const list = many.map(({ field, products, example }) => `${field} of ${products} products (for example ${example})`)
+  return (
+    `${list.join(", ")} came in an unknown shape, in more than ${percent(unknownLimit)} of ${records} records. ` +
+    "Look at the field in the source. To publish all the same, with the stored values kept, sync again with force, or " +
+    `set TOLERATED_FIELDS=${many.map(({ field }) => field).join(",")} on the maintainer.`
+  )
+}
+
+/** The brake on fields that vanish: most likely the source has renamed them. */
+export const valuesLost = (fields: ReadonlyArray<LostField>): string | undefined => {
+  const many = fields.filter(
+    ({ products, holders }) => products >= lossLimit.products && products > holders * lossLimit.share
+  )
+  if (many.length === 0) return undefined
+  const list = many.map(
+    ({ field, products, holders, example }) => `${field} of ${products} of ${holders} products (for example ${example})`
+  )
+  return (
+    `${list.join(", ")} would lose its value. Was the field renamed at the source? If the values are gone for good, sync ` +
+    `again with force, or set TOLERATED_FIELDS=${many.map(({ field }) => field).join(",")} on the maintainer.`
+  )
+}
+
 /**
- * Why products that the snapshot does not name stay, or `undefined` when they may be removed: only the whole of a
+ * Why products that the snapshot does not name stay, or `undefined` when they may be removed: only the whole of the newest
  * complete snapshot in which every line gave its product's id, once, proves that a product is gone.
  */
-export const removalsOff = (
-  staged: Staged,
-  snapshot: { readonly snapshotId: string; readonly complete: boolean; readonly records: number },
-  records: number
-): string | undefined => {
+export const removalsOff = (staged: Staged, { snapshot, records }: Scope): string | undefined => {
   if (!snapshot.complete) return "the snapshot is not complete"
-  // Ids begin with their time. What came after this snapshot is not missing from it.
-  if (staged.newestPublished !== null && staged.newestPublished > snapshot.snapshotId) {
-    return `a newer snapshot (${staged.newestPublished}) was published before`
-  }
+  // What came after this snapshot is not missing from it.
+  if (staged.newerPublished !== null) return `a newer snapshot (${staged.newerPublished}) was published before`
   if (records !== snapshot.records) return "only a part of the snapshot was staged"
-  if (staged.rejectedWithoutId > 0) return `${staged.rejectedWithoutId} rejected lines do not tell their product`
-  return staged.known !== staged.distinct
-    ? `${staged.known - staged.distinct} lines name a product that another line names too`
-    : undefined
+  if (staged.rejectedWithoutId > 0) return `${staged.rejectedWithoutId} rejected lines have no product id`
+  return staged.known !== staged.distinct ? `${staged.known - staged.distinct} lines repeat a product id` : undefined
+}
+
+/** What a person should know of a run that publishes. */
+export const warningsOf = (staged: Staged, scope: Scope): ReadonlyArray<string> => {
+  const keep = removalsOff(staged, scope)
+  return [
+    ...(keep === undefined ? [] : [`No product was removed: ${keep}.`]),
+    ...(staged.wentBack === 0
+      ? []
+      : [
+          `${staged.wentBack} products went back in time (for example ${staged.wentBackExample}): their meta.updatedAt is ` +
+            "earlier than the stored one. The newest snapshot counts, so they were updated."
+        ]),
+    ...staged.unknownFields.map(
+      ({ field, products, example }) =>
+        `${field} came in an unknown shape for ${products} products (for example ${example}): the stored value was kept.`
+    )
+  ]
+}
+
+/** What to do with the brakes. */
+export interface Brakes {
+  readonly force: boolean
+  /** Fields whose values may come in an unknown shape, or not at all. */
+  readonly toleratedFields: ReadonlySet<string>
+}
+
+/** Why a staged run may not be published, if so. `removed` is the number of products that it would remove. */
+export const refusalOf = (
+  staged: Staged,
+  scope: Scope,
+  removed: number,
+  { force, toleratedFields }: Brakes
+): Pick<PublishRefused, "reason" | "message"> | undefined => {
+  const nothing = nothingToPublish(scope)
+  if (nothing !== undefined) return { reason: "nothing-to-publish", message: nothing }
+  const incomplete = incompleteness(staged, scope.records)
+  if (incomplete !== undefined) return { reason: "incomplete-staging", message: `${incomplete}.` }
+  if (force) return undefined
+  const isStrict = ({ field }: { readonly field: string }) => !toleratedFields.has(field)
+  const brakes = [
+    ["too-many-rejected", tooManyRejected(staged.rejected, scope.records)],
+    ["unknown-shape", unknownShapes(staged.unknownFields.filter(isStrict), scope.records)],
+    ["values-lost", valuesLost(staged.lostFields.filter(isStrict))],
+    ["too-many-removed", tooManyRemoved(removed, staged.present)]
+  ] as const
+  const [pulled] = brakes.flatMap(([reason, message]) => (message === undefined ? [] : [{ reason, message }]))
+  return pulled
 }

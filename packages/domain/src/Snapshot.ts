@@ -3,16 +3,21 @@ import { SnapshotId } from "./Ids.ts"
 
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
-/** A stretch of whole lines of the snapshot, compressed. */
+/**
+ * A stretch of lines of the snapshot, compressed. Lines are whole; only one that is longer than `longestLine` may begin in
+ * a part and go on in the next ones.
+ */
 export const Part = Schema.Struct({
   key: Schema.String,
-  /** Place of the first record in the snapshot, counted from 0, and how many whole lines follow. */
+  /** Place of the first record that begins here, counted from 0 in the snapshot, and how many begin. */
   firstRecord: Count,
   records: Count,
-  /** `meta.index` of the first and the last line, as the stream said it. */
+  /** `meta.index` of the first and the last of these lines, as the stream said it. */
   firstIndex: Count,
   lastIndex: Count,
-  /** Bytes as MediPim sent them, and as stored. */
+  /** Bytes at the beginning of the part, uncompressed, that belong to a line of an earlier part. */
+  continuedBytes: Schema.optionalKey(Count),
+  /** Bytes before compression, and as stored. */
   bytes: Count,
   compressedBytes: Count,
   /** Of the stored bytes, 64 hex digits. */

@@ -1,131 +1,171 @@
-import { Predicate, Schema } from "effect"
-import type { Json, JsonObject } from "./CanonicalJson.ts"
+import { ExactNumber, isJsonObject, type Json, type JsonObject, plainNumber } from "./CanonicalJson.ts"
 
 /**
- * The forms in which MediPim sends a value, and how each becomes what a column holds. Documents and data disagree
- * (medipim-api-v4.md sections 6 and 8), so every form that was seen or documented is accepted, and "no value" is
- * `null`, a missing key, `""`, `[]` and `{}` alike. Anything else makes the line a rejected record: a value is never
- * dropped in silence.
+ * How a value of the source becomes what a column holds. Documents and data disagree about forms (medipim-api-v4.md
+ * sections 6 and 8), so every form with one meaning is read: "no value" is `null`, a missing key, `""`, `[]`, `{}` and
+ * `false` alike; a list may come as an object with the keys 0, 1, 2, a single value as a list of one, a whole number as
+ * text. A value in any other form is `unknownShape`: it is reported, never dropped in silence.
  */
+export type Read<A> = (value: Json | undefined) => A | typeof unknownShape
 
-const isNothing = (value: unknown): boolean =>
-  value === undefined ||
-  value === null ||
-  value === "" ||
-  (typeof value === "object" && Object.keys(value as object).length === 0)
+/** The value is there, and nothing tells what it means. */
+export const unknownShape: unique symbol = Symbol("unknown shape")
+type Unknown = typeof unknownShape
 
-const isScalar = (value: unknown): value is string | number | bigint =>
-  typeof value === "string" || typeof value === "number" || typeof value === "bigint"
-
-const toText = (value: Json | undefined): string | null => {
-  const text = isScalar(value) ? String(value).trim() : ""
-  return text === "" ? null : text
+/** The values of a list. PHP writes a list with gaps, as a filter leaves it, as an object with numeric keys. */
+const listOf = (value: Json | undefined): ReadonlyArray<Json> | undefined => {
+  if (Array.isArray(value)) return value
+  if (!isJsonObject(value)) return undefined
+  const keys = Object.keys(value)
+  return keys.length > 0 && keys.every((key) => /^\d+$/.test(key)) ? Object.values(value) : undefined
 }
 
-const form = (expected: string, accepts: (value: unknown) => boolean) =>
-  Schema.optionalKey(
-    Schema.declare<Json | undefined>((value): value is Json | undefined => isNothing(value) || accepts(value), {
-      expected: `${expected} or no value`
-    })
-  )
-
-/** Text or a number. */
-export const Text = form("text", isScalar)
-export const text = toText
-
-/** Characters; Postgres refuses an index entry of more than a third of a page, and with it the whole publish. */
-export const longestKey = 200
-const isKey = (value: unknown): boolean => isScalar(value) && String(value).length <= longestKey
-
-/** Text or a number by which products are looked up. */
-export const Key = form(`text of at most ${longestKey} characters`, isKey)
-
-const numeric = (value: unknown): number | undefined => {
-  const number = typeof value === "string" && value.trim() !== "" ? Number(value) : value
-  return typeof number === "number" && Number.isFinite(number) ? number : undefined
+/** No value, at any depth: `[null]` and `{"en":""}` say no more than `null`. */
+const isNothing = (value: Json | undefined): boolean => {
+  if (value === undefined || value === null || value === false) return true
+  if (typeof value === "string") return value.trim() === ""
+  if (typeof value !== "object" || value instanceof ExactNumber) return false
+  return Object.values(value).every(isNothing)
 }
 
-const within =
-  (smallest: number, largest: number) =>
-  (value: unknown): boolean => {
-    const number = numeric(value)
-    return number !== undefined && Number.isInteger(number) && number >= smallest && number <= largest
+type Scalar = string | number | ExactNumber
+const isScalar = (value: Json | undefined): value is Scalar =>
+  typeof value === "string" || typeof value === "number" || value instanceof ExactNumber
+
+/** The value itself, or the only one of its list; `undefined` for none. */
+const single = (value: Json | undefined): Json | undefined | Unknown => {
+  if (isNothing(value)) return undefined
+  const list = listOf(value)
+  if (list === undefined) return value
+  const [first, ...others] = list.filter((entry) => !isNothing(entry))
+  return others.every((other) => other === first) && listOf(first) === undefined ? first : unknownShape
+}
+
+/** Reads a single value that is there. */
+const one =
+  <A>(read: (value: Json) => A | Unknown): Read<A | null> =>
+  (value) => {
+    const found = single(value)
+    if (found === undefined) return null
+    return found === unknownShape ? unknownShape : read(found)
   }
 
-/** A whole number that fits a Postgres `integer`: cents and ids. */
-export const Int = form("a whole number of 32 bits", within(-2_147_483_648, 2_147_483_647))
-/** Unix seconds up to the year 9999. */
-export const UnixSeconds = form("unix seconds", within(0, 253_402_300_799))
-export const Float = form("a number", (value) => numeric(value) !== undefined)
-export const number = (value: Json | undefined): number | null => numeric(value) ?? null
+const scalarText = (value: Scalar): string => (typeof value === "string" ? value.trim() : plainNumber(value))
 
-/** ISO time of unix seconds. */
-export const time = (value: Json | undefined): string | null => {
-  const seconds = numeric(value)
-  return seconds === undefined ? null : new Date(seconds * 1000).toISOString()
+/** `en`, or with a region `en-AU`. */
+const isLanguage = (key: string): boolean => /^[a-z]{2}(?:[-_][A-Za-z]{2,4})?$/.test(key)
+
+const scalar = one((value) => (isScalar(value) ? scalarText(value) : unknownShape))
+
+/** Text, a number, or an object of texts by language: the English one, else the first that is there. */
+export const text: Read<string | null> = one((value) => {
+  if (isScalar(value)) return scalarText(value)
+  if (!isJsonObject(value) || !Object.keys(value).every(isLanguage)) return unknownShape
+  const english = scalar(value.en)
+  return english === null ? scalar(Object.values(value).find((entry) => !isNothing(entry))) : english
+})
+
+/** Characters. Postgres takes no index entry of more than a third of a page, and refuses the whole statement. */
+export const longestKey = 200
+
+/** Text by which products are looked up. */
+export const key: Read<string | null> = (value) => {
+  const found = text(value)
+  return typeof found === "string" && found.length > longestKey ? unknownShape : found
 }
+
+/** One code or a list of them, by which products are looked up. */
+export const keys: Read<ReadonlyArray<string>> = (value) => {
+  const codes: Array<string> = []
+  for (const entry of listOf(value) ?? [value]) {
+    if (isNothing(entry)) continue
+    if (!isScalar(entry)) return unknownShape
+    const code = scalarText(entry)
+    if (code.length > longestKey) return unknownShape
+    codes.push(code)
+  }
+  return codes
+}
+
+/** A code of a known length: a number lost its leading zeros on the way, text keeps what it has. */
+export const digits = (length: number): Read<string | null> =>
+  one((value) => {
+    if (typeof value === "string" || isJsonObject(value)) return key(value)
+    const code = isScalar(value) ? scalarText(value) : ""
+    return /^\d+$/.test(code) ? code.padStart(length, "0") : unknownShape
+  })
+
+const wholeText = /^[+-]?\d+(?:\.0+)?$/
+
+/** A whole number in these bounds, also written as text or with `.00`. */
+const whole = (smallest: number, largest: number): Read<number | null> =>
+  one((value) => {
+    const number = typeof value === "string" && wholeText.test(value.trim()) ? Number(value) : value
+    return typeof number === "number" && Number.isInteger(number) && number >= smallest && number <= largest
+      ? number
+      : unknownShape
+  })
+
+/** A whole number that fits a Postgres `integer`: cents and ids. */
+export const int = whole(-2_147_483_648, 2_147_483_647)
+
+/** ISO time of unix seconds, up to the year 9999. */
+export const time: Read<string | null> = (value) => {
+  const seconds = unixSeconds(value)
+  return typeof seconds === "number" ? new Date(seconds * 1000).toISOString() : seconds
+}
+const unixSeconds = whole(0, 253_402_300_799)
+
+/** A decimal number, as its digits. */
+export const decimal: Read<string | null> = one((value) => {
+  const digits = isScalar(value) ? scalarText(value) : ""
+  return /^[+-]?\d+(?:\.\d+)?$/.test(digits) ? plainNumber(digits) : unknownShape
+})
 
 const truths: ReadonlyArray<unknown> = [true, 1, "1", "true"]
 const untruths: ReadonlyArray<unknown> = [false, 0, "0", "false"]
 
-export const Flag = form("true or false", (value) => truths.includes(value) || untruths.includes(value))
-export const flag = (value: Json | undefined): boolean | null =>
-  truths.includes(value) ? true : untruths.includes(value) ? false : null
-
-/** Plain text, or an object keyed by language. */
-export const Localised = form(
-  "text or text by language",
-  (value) =>
-    isScalar(value) ||
-    (Predicate.isObject(value) && Object.values(value).every((entry) => isNothing(entry) || isScalar(entry)))
-)
-
-/** The English text, or the first language that has one. */
-export const localised = (value: Json | undefined): string | null => {
-  if (!Predicate.isObject(value)) return toText(value)
-  const languages = value as JsonObject
-  return toText(languages.en) ?? Object.values(languages).map(toText).find(Predicate.isNotNull) ?? null
+/** True or false, also as 1 and 0 or as text. Here `false` is a value. */
+export const flag: Read<boolean | null> = (value) => {
+  const [only, ...others] = listOf(value) ?? [value]
+  const found = only === false && others.length === 0 ? only : single(value)
+  if (found === undefined) return null
+  if (truths.includes(found)) return true
+  return untruths.includes(found) ? false : unknownShape
 }
 
-/** One code or a list of them, by which products are looked up. */
-export const Codes = form(
-  `a code of at most ${longestKey} characters or a list of codes`,
-  (value) => isKey(value) || (Array.isArray(value) && value.every((entry) => isNothing(entry) || isKey(entry)))
-)
-export const codes = (value: Json | undefined): ReadonlyArray<string> =>
-  (Array.isArray(value) ? value : [value]).map(toText).filter(Predicate.isNotNull)
+/** The things of a list that are there: brands, organizations, categories, families. A single one may come without its list. */
+const entities = (value: Json | undefined): ReadonlyArray<Json> =>
+  (listOf(value) ?? [value as Json]).filter((entity) => !isNothing(entity))
 
-/** A code of a known length: a number lost its leading zeros on the way, text keeps what it has. */
-export const padded = (value: Json | undefined, length: number): string | null => {
-  const code = toText(value)
-  return code !== null && typeof value !== "string" ? code.padStart(length, "0") : code
+const isEntity = (entity: Json): entity is JsonObject => isJsonObject(entity) && listOf(entity) === undefined
+
+/** The id of each thing. In place of a thing its number may stand; text in that place may be a name or a number. */
+export const ids: Read<ReadonlyArray<number>> = (value) => {
+  const found: Array<number> = []
+  for (const entity of entities(value)) {
+    const id = isEntity(entity) ? int(entity.id) : typeof entity === "number" ? int(entity) : unknownShape
+    if (typeof id !== "number") return unknownShape
+    found.push(id)
+  }
+  return found
 }
 
-const isEntity = (value: unknown): boolean =>
-  Predicate.isObject(value) &&
-  (isNothing(value.id) || within(-2_147_483_648, 2_147_483_647)(value.id)) &&
-  (isNothing(value.name) || isScalar(value.name) || Predicate.isObject(value.name))
+/** The name of the first thing that has one. A thing without the key is not understood: the key may have been renamed. */
+export const firstName: Read<string | null> = (value) => {
+  for (const entity of entities(value)) {
+    const name = nameOf(entity)
+    if (name !== null) return name
+  }
+  return null
+}
+const nameOf = (entity: Json): string | null | Unknown => {
+  if (isEntity(entity)) return Object.hasOwn(entity, "name") ? text(entity.name) : unknownShape
+  return typeof entity === "string" && !wholeText.test(entity.trim()) ? text(entity) : unknownShape
+}
 
-/** A list of things with a numeric id and a name: brands, organizations, categories, families. */
-export const Entities = form(
-  "a list of objects with id and name",
-  (value) => isEntity(value) || (Array.isArray(value) && value.every((entry) => isNothing(entry) || isEntity(entry)))
-)
-const entities = (value: Json | undefined): ReadonlyArray<JsonObject> =>
-  (Array.isArray(value) ? value : [value]).filter(Predicate.isObject) as ReadonlyArray<JsonObject>
-export const entityIds = (value: Json | undefined): ReadonlyArray<number> =>
-  entities(value)
-    .map((entity) => number(entity.id))
-    .filter(Predicate.isNotNull)
-export const firstName = (value: Json | undefined): string | null =>
-  entities(value)
-    .map((entity) => localised(entity.name))
-    .find(Predicate.isNotNull) ?? null
-
-/** An object with a code, or the bare code. */
-export const Coded = form(
-  "an object with a code",
-  (value) => isScalar(value) || (Predicate.isObject(value) && (isNothing(value.code) || isScalar(value.code)))
-)
-export const code = (value: Json | undefined): string | null =>
-  toText(Predicate.isObject(value) ? (value as JsonObject).code : value)
+/** A thing with a code, or the bare code. */
+export const code: Read<string | null> = one((value) => {
+  if (isScalar(value)) return scalarText(value)
+  return isEntity(value) && Object.hasOwn(value, "code") ? text(value.code) : unknownShape
+})

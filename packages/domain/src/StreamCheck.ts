@@ -30,14 +30,14 @@ export class StreamBroken extends Schema.TaggedError<StreamBroken>()("StreamBrok
  * Follows one stream line by line. A stream is complete when `index` ran 0, 1, 2, ... to `total - 1`, `total` never
  * changed and the last line ended with a newline; nothing else marks its end (medipim-api-v4.md section 0.2).
  *
- * A line that cannot be read keeps its place: its neighbours prove that it was one record, and the maintainer puts it
- * into quarantine. An error line is the source saying that it failed, so the stream is broken.
+ * A line that cannot be read keeps its place: its neighbours prove that it was one record, and the maintainer rejects it.
+ * An error line is the source saying that it failed, so the stream is broken.
  */
 export interface StreamCheck {
-  /** Takes the next line; a fault ends the check. */
+  /** Takes the next line, or the beginning of one that is too long to be read; a fault ends the check. */
   readonly accept: (line: Buffer) => StreamBroken | undefined
-  /** To call when the bytes have ended; `rest` is what stood after the last newline. */
-  readonly finish: (rest: Buffer) => StreamBroken | undefined
+  /** To call when the bytes have ended; `isOpen` is true when a line had begun and not ended. */
+  readonly finish: (isOpen: boolean) => StreamBroken | undefined
   readonly received: () => number
   /** The announced number of records, 0 before the first line. */
   readonly total: () => number
@@ -77,8 +77,8 @@ export const makeStreamCheck = (): StreamCheck => {
       const head = peek(line)
       return head === undefined ? acceptUnpeekable(line) : acceptAt(head.index, head.total)
     },
-    finish: (rest) => {
-      if (rest.length > 0) return broken("cut", "the last line has no newline")
+    finish: (isOpen) => {
+      if (isOpen) return broken("cut", "the last line has no newline")
       if (total === undefined) return broken("cut", "the answer was empty")
       return received === total ? undefined : broken("cut", "the stream ended early")
     },

@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer"
 import { hash } from "node:crypto"
-import { type Json, type JsonObject, parseExact } from "./CanonicalJson.ts"
+import { isJsonObject, type Json, type JsonObject, parseExact } from "./CanonicalJson.ts"
 import { mappingVersion } from "./ContentHash.ts"
 
 /** Where a line stands: `{"meta":{"total":N,"index":i},"result":{...}}` (medipim-api-v4.md section 4). */
@@ -71,16 +71,15 @@ export type ParsedLine =
   | { readonly _tag: "SourceError"; readonly message: string }
   | { readonly _tag: "Unreadable"; readonly reason: string }
 
-const isObject = (value: Json | undefined): value is JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-
 const isIndex = (value: Json | undefined): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 
 const positionOf = (meta: Json | undefined): Position | undefined =>
-  isObject(meta) && isIndex(meta.total) && isIndex(meta.index) ? { total: meta.total, index: meta.index } : undefined
+  isJsonObject(meta) && isIndex(meta.total) && isIndex(meta.index)
+    ? { total: meta.total, index: meta.index }
+    : undefined
 
 const sourceErrorOf = (error: Json): string => {
-  const text = isObject(error) ? (error.message ?? error.code) : error
+  const text = isJsonObject(error) ? (error.message ?? error.code) : error
   return typeof text === "string" ? text.slice(0, 500) : "the source sent an error line"
 }
 
@@ -93,8 +92,8 @@ export const parseLine = (line: Buffer): ParsedLine => {
   } catch (error) {
     return { _tag: "Unreadable", reason: `not valid JSON: ${(error as Error).message.slice(0, 200)}` }
   }
-  if (!isObject(value)) return { _tag: "Unreadable", reason: "not a JSON object" }
-  if (isObject(value.result)) return { _tag: "Line", position: positionOf(value.meta), result: value.result }
+  if (!isJsonObject(value)) return { _tag: "Unreadable", reason: "not a JSON object" }
+  if (isJsonObject(value.result)) return { _tag: "Line", position: positionOf(value.meta), result: value.result }
   return value.error === undefined
     ? { _tag: "Unreadable", reason: "no result in the line" }
     : { _tag: "SourceError", message: sourceErrorOf(value.error) }

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { type JsonObject, parseExact } from "../src/CanonicalJson.ts"
+import { canonicalJson, ExactNumber, type JsonObject, parseExact } from "../src/CanonicalJson.ts"
 import { partsOf, planChunks, rangeOf } from "../src/ChunkPlan.ts"
 import { contentOf } from "../src/ContentHash.ts"
 import { RunId, timedIdOf } from "../src/Ids.ts"
@@ -10,7 +10,6 @@ import { fingerprint, parseLine, peek } from "../src/StreamLine.ts"
 
 const whole = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))
 const Text = Schema.String.check(Schema.isPattern(/^[^\n]*$/))
-const Lines = Schema.Array(Text)
 const Cuts = Schema.Array(whole(0, 500))
 
 /** The bytes in pieces, cut at these places. */
@@ -19,20 +18,61 @@ const pieces = (bytes: Buffer, cuts: ReadonlyArray<number>): ReadonlyArray<Buffe
   return [...at, bytes.length].map((end, i) => bytes.subarray(at[i - 1] ?? 0, end))
 }
 
+/** What may stand around a line and is not part of it. */
+const Blank = Schema.Literals(["", " ", "\t", "\r", " \r", "\ufeff", "\ufeff \t"])
+const trimmed = (line: Buffer): string =>
+  line
+    .toString()
+    .replace(/^(?:[ \t\r]|\ufeff)+/, "")
+    .replace(/[ \t\r]+$/, "")
+
 describe("The line splitter", () => {
+  const Line = Schema.Struct({ before: Blank, text: Text, after: Schema.Literals(["", " ", "\r", "\t\r"]) })
+  const stream = { lines: Schema.Array(Line), rest: Text, cuts: Cuts }
+  const bytesOf = (lines: ReadonlyArray<typeof Line.Type>, rest: string) =>
+    Buffer.from(lines.map(({ before, text, after }) => `${before}${text}${after}\n`).join("") + rest)
+
+  it.prop("gives the same lines however the bytes are cut, and no blank ones", stream, ({ lines, rest, cuts }) => {
+    const splitter = makeLineSplitter()
+    const found = pieces(bytesOf(lines, rest), cuts).flatMap((piece) => splitter.push(piece).map(String))
+    // What is not valid UTF-16 was replaced on its way into the buffer.
+    const wanted = lines.map(({ before, text, after }) => trimmed(Buffer.from(before + text + after)))
+    assert.deepStrictEqual(
+      found,
+      wanted.filter((line) => line !== "")
+    )
+    if (trimmed(Buffer.from(rest)) !== "") assert.isTrue(splitter.isOpen())
+    if (/^[ \t\r]*$/.test(rest)) assert.isFalse(splitter.isOpen())
+  })
+
   it.prop(
-    "gives the same lines however the bytes are cut",
-    { lines: Lines, rest: Text, cuts: Cuts },
+    "hands out a line over the limit in pieces that add up to it, in its place",
+    stream,
     ({ lines, rest, cuts }) => {
-      const splitter = makeLineSplitter()
-      const bytes = Buffer.from(lines.map((line) => `${line}\n`).join("") + rest)
-      const found = pieces(bytes, cuts).flatMap((piece) => splitter.push(piece).map(String))
-      // What is not valid UTF-16 was replaced on its way into the buffer.
+      const limit = 20
+      const splitter = makeLineSplitter(limit)
+      const found: Array<string> = []
+      let long = ""
+      for (const piece of pieces(bytesOf(lines, rest), cuts)) {
+        for (const one of splitter.push(piece)) {
+          if (one instanceof Uint8Array) {
+            assert.isAtMost(one.length, limit)
+            found.push(one.toString())
+            continue
+          }
+          assert.strictEqual(one.first, long === "")
+          long += one.bytes.toString("latin1")
+          if (!one.last) continue
+          assert.isAbove(long.length, limit)
+          found.push(trimmed(Buffer.from(long, "latin1")))
+          long = ""
+        }
+      }
+      const wanted = lines.map(({ before, text, after }) => trimmed(Buffer.from(before + text + after)))
       assert.deepStrictEqual(
         found,
-        lines.map((line) => Buffer.from(line).toString())
+        wanted.filter((line) => line !== "")
       )
-      assert.strictEqual(splitter.rest().toString(), Buffer.from(rest).toString())
     }
   )
 })
@@ -90,6 +130,83 @@ describe("The id of a run", () => {
   )
 })
 
+const Digits = Schema.String.check(Schema.isPattern(/^\d{1,40}$/))
+const DecimalText = Schema.Struct({
+  sign: Schema.Literals(["", "-"]),
+  whole: Digits,
+  fraction: Schema.Union([Schema.Literal(""), Digits]),
+  exponent: Schema.Union([Schema.Undefined, whole(-400, 400)])
+})
+/** As an integer and a power of ten, which is exact. */
+const decimalValue = (text: string) => {
+  const [, sign, integer = "", fraction = "", exponent = "0"] =
+    /^(-?)(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?$/i.exec(text) ?? []
+  let digits = BigInt(`${sign}${integer}${fraction}`)
+  let power = Number(exponent) - fraction.length
+  while (digits !== 0n && digits % 10n === 0n) {
+    digits /= 10n
+    power += 1
+  }
+  return digits === 0n ? "0" : `${digits}e${power}`
+}
+
+describe("A number", () => {
+  const textOf = ({ sign, whole: integer, fraction, exponent }: typeof DecimalText.Type) =>
+    `${sign}${BigInt(integer)}${fraction === "" ? "" : `.${fraction}`}${exponent === undefined ? "" : `e${exponent}`}`
+
+  it.prop("keeps all of its digits, and is written alike however it came", { number: DecimalText }, ({ number }) => {
+    const text = textOf(number)
+    const kept = canonicalJson(parseExact(`{"n":${text}}`))
+    const written = kept.slice('{"n":'.length, -1)
+    assert.strictEqual(decimalValue(written), decimalValue(text))
+    const other = `${text.includes("e") ? text : `${text}e0`}`
+    assert.strictEqual(canonicalJson(parseExact(`{"n":${other}}`)), kept)
+  })
+  it("has one text for 12.5 and 12.50, and all digits of one that a double rounds", () => {
+    const texts = [
+      "12.5",
+      "12.50",
+      "1.25e1",
+      "0.123456789012345678901234567891",
+      "9007199254740991.00000000001",
+      "1e400"
+    ]
+    assert.deepStrictEqual(
+      texts.map((text) => canonicalJson(parseExact(`[${text}]`))),
+      ["[12.5]", "[12.5]", "[12.5]", "[0.123456789012345678901234567891]", "[9007199254740991.00000000001]", "[1e400]"]
+    )
+  })
+  it("is refused when Postgres has no room for it", () => {
+    for (const text of ["1e131073", "1e-16384", "1e9999999999999999999999"]) {
+      assert.throws(() => canonicalJson(parseExact(`[${text}]`)), RangeError)
+    }
+  })
+})
+
+describe("Objects", () => {
+  const Key = Schema.String
+  it.prop(
+    "of other keys never share their text, whatever their keys look like",
+    { one: Schema.Array(Key), other: Schema.Array(Key) },
+    ({ one, other }) => {
+      for (const keys of [one, other, [...one, "\u0000"], [`${one.join("\u0000")}`, ...other]]) {
+        const object = Object.fromEntries(keys.map((key, n) => [key, n]))
+        assert.deepStrictEqual(JSON.parse(canonicalJson(object)), JSON.parse(JSON.stringify(object)))
+      }
+    }
+  )
+  it("with a NUL in a key are told apart from those without", () => {
+    for (const object of [
+      { "\u0000": 1, "": 2 },
+      { "": 1, "\u0000": 2 },
+      { "a\u0000b": 1, c: 2 },
+      { a: 1, "b\u0000c": 2 }
+    ]) {
+      assert.deepStrictEqual(JSON.parse(canonicalJson(object)), object)
+    }
+  })
+})
+
 describe("The content hash", () => {
   it.prop("does not see the order of keys, nor the signed address", { product: Product }, ({ product }) => {
     const plain = { ...product, meta: { createdAt: 1, updatedAt: 2 } } as JsonObject
@@ -131,10 +248,7 @@ describe("A line of the stream", () => {
     const parsed = parseLine(
       Buffer.from('{"meta":{"total":1,"index":0},"result":{"id":"M1","snomedMp":123456789012345678}}')
     )
-    assert.strictEqual(parsed._tag === "Line" && parsed.result.snomedMp, 123456789012345678n)
-    assert.strictEqual(
-      (parseExact('{"a":[-9007199254740993]}') as { readonly a: ReadonlyArray<bigint> }).a[0],
-      -9007199254740993n
-    )
+    assert.deepStrictEqual(parsed._tag === "Line" && parsed.result.snomedMp, new ExactNumber("123456789012345678"))
+    assert.deepStrictEqual(parseExact("[-9007199254740993]"), [new ExactNumber("-9007199254740993")])
   })
 })

@@ -1,11 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
+  countsOf,
   incompleteness,
   nothingToPublish,
+  refusalOf,
   removalsOff,
+  type Scope,
   type Staged,
   tooManyRejected,
-  tooManyRemoved
+  tooManyRemoved,
+  unknownShapes,
+  valuesLost,
+  warningsOf
 } from "@medipim/domain/PublishRules"
 
 /** A run that staged all of its hundred records, as new products. */
@@ -15,12 +21,20 @@ const staged: Staged = {
   distinct: 100,
   rejected: 0,
   rejectedWithoutId: 0,
-  stagedRows: 100,
+  inserted: 100,
+  updated: 0,
+  restored: 0,
   stagedByChunks: 100,
+  superseded: 0,
+  stale: 0,
+  wentBack: 0,
+  wentBackExample: null,
   present: 0,
-  newestPublished: null
+  newerPublished: null,
+  unknownFields: [],
+  lostFields: []
 }
-const snapshot = { snapshotId: "20261123T020000Z-00000001", complete: true, records: 100 }
+const scope: Scope = { snapshot: { complete: true, records: 100 }, records: 100 }
 
 describe("The brake on rejected lines", () => {
   it.each([
@@ -73,25 +87,27 @@ it("The borders of both brakes lie exactly at their share, whatever the size", (
 
 describe("A run over nothing", () => {
   it("is refused, be it an empty answer or a range beyond the end", () => {
-    assert.match(nothingToPublish({ complete: false }, 0) ?? "", /empty answer/)
-    assert.match(nothingToPublish({ complete: true }, 0) ?? "", /offset is beyond the end/)
-    assert.isUndefined(nothingToPublish({ complete: true }, 1))
+    const empty = { complete: false, records: 0 }
+    assert.match(nothingToPublish({ snapshot: empty, records: 0 }) ?? "", /empty answer/)
+    assert.match(nothingToPublish({ ...scope, records: 0 }) ?? "", /offset is beyond the end/)
+    assert.isUndefined(nothingToPublish({ ...scope, records: 1 }))
   })
 })
 
 describe("A staging", () => {
   it.each<[string, Partial<Staged>, RegExp | undefined]>([
     ["that has every record", {}, undefined],
-    ["of unchanged products alone", { stagedRows: 0, stagedByChunks: 0 }, undefined],
+    ["of unchanged products alone", { inserted: 0, stagedByChunks: 0 }, undefined],
     ["whose records are known or rejected", { known: 99, distinct: 99, rejected: 1 }, undefined],
     ["that lacks a chunk", { chunkRecords: 80 }, /80 of 100 records were staged/],
     ["with a record too many", { chunkRecords: 101 }, /101 of 100 records were staged/],
     ["with a record that is neither", { known: 99, distinct: 99 }, /99 of 100 records are accounted for/],
     ["with a record that is both", { rejected: 1 }, /101 of 100 records are accounted for/],
-    ["that lost a row", { stagedRows: 99 }, /holds 99 rows, 100 were written/],
-    ["with a row that nobody wrote", { stagedRows: 101 }, /holds 101 rows, 100 were written/],
-    ["whose two lines of a product became one row", { distinct: 99, stagedRows: 99 }, undefined],
-    ["that lost a row more than that", { distinct: 99, stagedRows: 98 }, /holds 98 rows/]
+    ["that lost a row", { inserted: 99 }, /holds 99 rows, 100 were written/],
+    ["with a row that nobody wrote", { updated: 1 }, /holds 101 rows, 100 were written/],
+    ["whose two lines of a product became one row", { distinct: 99, inserted: 99 }, undefined],
+    ["whose row gave way to an unchanged line", { distinct: 99, inserted: 99, superseded: 1 }, undefined],
+    ["that lost a row more than that", { distinct: 99, inserted: 98 }, /holds 98 rows/]
   ])("%s", (_name, differs, why) => {
     const said = incompleteness({ ...staged, ...differs }, 100)
     if (why === undefined) assert.isUndefined(said)
@@ -101,30 +117,139 @@ describe("A staging", () => {
 
 describe("Removals", () => {
   const newer = "20261124T020000Z-00000001"
-  it.each<[string, Partial<Staged>, Partial<typeof snapshot>, number, RegExp | undefined]>([
-    ["are on for the whole of a complete snapshot", {}, {}, 100, undefined],
-    [
-      "are on when the same snapshot was published before",
-      { newestPublished: snapshot.snapshotId },
-      {},
-      100,
-      undefined
-    ],
+  it.each<[string, Partial<Staged>, Partial<Scope>, RegExp | undefined]>([
+    ["are on for the whole of a complete snapshot", {}, {}, undefined],
     [
       "are on though a line that tells its product was rejected",
       { known: 99, distinct: 99, rejected: 1 },
       {},
-      100,
       undefined
     ],
-    ["are off for a snapshot that is not complete", {}, { complete: false }, 100, /not complete/],
-    ["are off behind a newer snapshot", { newestPublished: newer }, {}, 100, /a newer snapshot \(20261124T020000Z/],
-    ["are off for a range", {}, {}, 99, /only a part/],
-    ["are off when a rejected line tells no product", { rejectedWithoutId: 1 }, {}, 100, /1 rejected lines/],
-    ["are off when a product comes twice", { distinct: 98 }, {}, 100, /2 lines name a product/]
-  ])("%s", (_name, differs, of, records, why) => {
-    const said = removalsOff({ ...staged, ...differs }, { ...snapshot, ...of }, records)
+    [
+      "are off for a snapshot that is not complete",
+      {},
+      { snapshot: { complete: false, records: 100 } },
+      /not complete/
+    ],
+    ["are off behind a newer snapshot", { newerPublished: newer }, {}, /a newer snapshot \(20261124T020000Z/],
+    ["are off for a range", {}, { records: 99 }, /only a part/],
+    ["are off when a rejected line has no id", { rejectedWithoutId: 1 }, {}, /1 rejected lines have no product id/],
+    ["are off when a product comes twice", { distinct: 98 }, {}, /2 lines repeat a product id/]
+  ])("%s", (_name, differs, of, why) => {
+    const said = removalsOff({ ...staged, ...differs }, { ...scope, ...of })
     if (why === undefined) assert.isUndefined(said)
     else assert.match(said ?? "", why)
+  })
+})
+
+describe("A field in an unknown shape", () => {
+  const field = (products: number) => ({ field: "organizations", products, example: "M1" })
+  it.each([
+    [1, 99, false],
+    [1, 100, true],
+    [1080, 108_000, true],
+    [1081, 108_000, false]
+  ])("in %i of %i records: passes %s", (products, records, passes) => {
+    assert.strictEqual(unknownShapes([field(products)], records) === undefined, passes)
+  })
+  it("is named with its number, an example and both ways to go on", () => {
+    const said = unknownShapes([field(2), { ...field(1), field: "pbs" }], 100) ?? ""
+    assert.match(said, /^organizations of 2 products \(for example M1\) came in an unknown shape/)
+    assert.match(said, /force, or set TOLERATED_FIELDS=organizations on the maintainer/)
+    assert.notInclude(said, "pbs")
+  })
+  it("is in the warnings of a run that publishes, however rare it is", () => {
+    assert.deepStrictEqual(warningsOf({ ...staged, unknownFields: [field(1)] }, scope), [
+      "organizations came in an unknown shape for 1 products (for example M1): the stored value was kept."
+    ])
+  })
+})
+
+describe("A field that loses its values", () => {
+  const lost = (products: number, holders: number) => ({ field: "brands", products, holders, example: "M1" })
+  it.each([
+    [19, 19, true],
+    [20, 20, false],
+    [20, 399, false],
+    [20, 400, true],
+    [5400, 108_000, true],
+    [5401, 108_000, false]
+  ])("in %i of %i products: passes %s", (products, holders, passes) => {
+    assert.strictEqual(valuesLost([lost(products, holders)]) === undefined, passes)
+  })
+})
+
+describe("The brakes", () => {
+  const strict = { force: false, toleratedFields: new Set<string>() }
+  const bad: Partial<Staged> = {
+    known: 98,
+    distinct: 98,
+    inserted: 98,
+    rejected: 2,
+    stagedByChunks: 98,
+    present: 10,
+    unknownFields: [{ field: "pbs", products: 2, example: "M1" }],
+    lostFields: [{ field: "brands", products: 50, holders: 60, example: "M2" }]
+  }
+  it.each<[string, Partial<Staged>, number, Partial<typeof strict>, string | undefined]>([
+    ["stop at rejected lines", bad, 5, {}, "too-many-rejected"],
+    [
+      "stop at unknown shapes",
+      { ...bad, known: 100, distinct: 100, inserted: 100, stagedByChunks: 100, rejected: 0 },
+      5,
+      {},
+      "unknown-shape"
+    ],
+    [
+      "stop at lost values",
+      { lostFields: bad.lostFields ?? [], unknownFields: bad.unknownFields ?? [] },
+      0,
+      { toleratedFields: new Set(["pbs"]) },
+      "values-lost"
+    ],
+    ["stop at removals", { present: 10 }, 1, {}, "too-many-removed"],
+    [
+      "let tolerated fields pass",
+      { ...bad, known: 100, distinct: 100, inserted: 100, stagedByChunks: 100, rejected: 0 },
+      0,
+      { toleratedFields: new Set(["pbs", "brands"]) },
+      undefined
+    ],
+    ["are off with force", bad, 5, { force: true }, undefined],
+    [
+      "do not let an incomplete staging pass with force",
+      { ...bad, known: 97, distinct: 97 },
+      0,
+      { force: true },
+      "incomplete-staging"
+    ]
+  ])("%s", (_name, differs, removed, brakes, reason) => {
+    assert.strictEqual(refusalOf({ ...staged, ...differs }, scope, removed, { ...strict, ...brakes })?.reason, reason)
+  })
+})
+
+describe("The counts", () => {
+  it("count each record once", () => {
+    const mixed: Staged = {
+      ...staged,
+      known: 98,
+      distinct: 95,
+      inserted: 10,
+      updated: 5,
+      restored: 1,
+      stale: 4,
+      rejected: 2
+    }
+    assert.deepStrictEqual(countsOf(mixed, 100, 7), {
+      records: 100,
+      inserted: 10,
+      updated: 5,
+      restored: 1,
+      stale: 4,
+      unchanged: 75,
+      duplicates: 3,
+      rejected: 2,
+      removed: 7
+    })
   })
 })

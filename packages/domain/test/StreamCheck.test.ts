@@ -10,7 +10,7 @@ const check = (lines: ReadonlyArray<Buffer>, rest = "") => {
     const fault = stream.accept(bytes)
     if (fault !== undefined) return fault.fault
   }
-  return stream.finish(Buffer.from(rest))?.fault
+  return stream.finish(rest !== "")?.fault
 }
 
 describe("StreamCheck", () => {

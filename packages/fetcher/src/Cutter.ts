@@ -1,6 +1,6 @@
 import { makeCreationCursor } from "@medipim/domain/CreationCursor"
 import type { SnapshotId } from "@medipim/domain/Ids"
-import { makeLineSplitter } from "@medipim/domain/LineSplitter"
+import { type LinePiece, longestOfAll, makeLineSplitter } from "@medipim/domain/LineSplitter"
 import { type Asked, partKey, type Segment, type Sidecar } from "@medipim/domain/Snapshot"
 import { makeStreamCheck, StreamBroken } from "@medipim/domain/StreamCheck"
 import { Array as Arr } from "effect"
@@ -32,6 +32,9 @@ export interface Cutting {
   readonly partBytes: number
 }
 
+/** Bytes of a long line that are looked at: its place in the stream stands at its beginning. */
+const headBytes = 1024
+
 /**
  * Cuts the checked lines of one stream into parts. Throws `StreamBroken` as soon as the stream cannot be the whole
  * catalogue, or the rest of it that was asked for; then `flush` gives the good lines before that.
@@ -46,6 +49,11 @@ export const makeCutter = ({ snapshotId, request, before, startedAt, partBytes }
   let records = before.records
   let received = before.bytes
   let indexes: readonly [first: number, last: number] | undefined
+  /** True from the first piece of a long line to its last. */
+  let inLine = false
+  /** Bytes of this part that belong to a line of an earlier one; it is still in that line while `isContinued`. */
+  let continuedBytes = 0
+  let isContinued = false
 
   /** The announced size of the whole, which the first request of the download was told. */
   const total = () => (before.cursor === null ? check.total() : before.total)
@@ -76,6 +84,7 @@ export const makeCutter = ({ snapshotId, request, before, startedAt, partBytes }
       records: written,
       firstIndex,
       lastIndex,
+      ...(continuedBytes === 0 ? {} : { continuedBytes }),
       bytes,
       compressedBytes: stored.length,
       sha256,
@@ -87,32 +96,61 @@ export const makeCutter = ({ snapshotId, request, before, startedAt, partBytes }
     parts += 1
     partStart += written
     indexes = undefined
+    continuedBytes = 0
+    isContinued = inLine
     writer = makePartWriter(partBytes)
     return { stored, sidecar }
   }
 
-  /** The lines that are new, up to the first that breaks the stream. */
-  const accept = (lines: ReadonlyArray<Buffer>, kept: Array<Buffer>): void => {
-    for (const line of lines) {
-      const fault = check.accept(line)
-      if (fault !== undefined) throw broken(fault.fault, fault.detail)
-      const index = check.received() - 1
-      if (index === 0) expectRest()
-      if (!cursor.isNew(line)) continue
-      kept.push(line)
-      records += 1
-      indexes = [indexes?.[0] ?? index, index]
+  /** Checks the next line, or the beginning of a long one, and whether the download has it already. */
+  const isNew = (line: Buffer, isLong: boolean): boolean => {
+    const fault = check.accept(line)
+    if (fault !== undefined) throw broken(fault.fault, fault.detail)
+    const index = check.received() - 1
+    if (index === 0) expectRest()
+    if (isLong) cursor.skip()
+    else if (!cursor.isNew(line)) return false
+    records += 1
+    indexes = [indexes?.[0] ?? index, index]
+    return true
+  }
+
+  const addPiece = (piece: LinePiece): Promise<void> => {
+    if (piece.first) isNew(piece.bytes.subarray(0, headBytes), true)
+    inLine = !piece.last
+    // With its newline.
+    if (isContinued) continuedBytes += piece.bytes.length + (piece.last ? 1 : 0)
+    if (piece.last) isContinued = false
+    return writer.addPiece(piece)
+  }
+
+  /** Adds what is new, up to the first line that breaks the stream. */
+  const add = async (found: ReadonlyArray<Buffer | LinePiece>): Promise<void> => {
+    let lines: Array<Buffer> = []
+    const addLines = async (): Promise<void> => {
+      const whole = lines
+      lines = []
+      if (whole.length > 0) await writer.add(whole)
     }
-    if (splitter.overflow()) throw broken("line-too-long", "a line has no end")
+    try {
+      for (const one of found) {
+        if (one instanceof Uint8Array) {
+          if (isNew(one, false)) lines.push(one)
+        } else {
+          await addLines()
+          await addPiece(one)
+        }
+      }
+    } finally {
+      await addLines()
+    }
   }
 
   const take = async (chunk: Uint8Array): Promise<ReadonlyArray<CutPart>> => {
     received += chunk.byteLength
-    const kept: Array<Buffer> = []
-    try {
-      accept(splitter.push(chunk), kept)
-    } finally {
-      if (kept.length > 0) await writer.add(kept)
+    await add(splitter.push(chunk))
+    if (splitter.openBytes() > longestOfAll) {
+      throw broken("line-too-long", `a line has no end after ${splitter.openBytes()} bytes`)
     }
     return writer.isFull() ? [await cut()] : []
   }
@@ -120,7 +158,7 @@ export const makeCutter = ({ snapshotId, request, before, startedAt, partBytes }
   const flush = async (): Promise<ReadonlyArray<CutPart>> => (writer.isEmpty() ? [] : [await cut()])
 
   const finish = (): Promise<ReadonlyArray<CutPart>> => {
-    const fault = check.finish(splitter.rest())
+    const fault = check.finish(splitter.isOpen())
     if (fault !== undefined) throw broken(fault.fault, fault.detail)
     if (records !== total()) throw broken("total", "the requests do not add up to what the first one announced")
     return flush()

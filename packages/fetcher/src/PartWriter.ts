@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto"
 import { once } from "node:events"
 import { createGzip } from "node:zlib"
+import type { LinePiece } from "@medipim/domain/LineSplitter"
 
 /** A part is closed when it has one of these sizes: small enough for a retried upload, large enough for few requests. */
 const compressedLimit = 4.5 * 1024 * 1024
@@ -13,6 +14,7 @@ const level = 1
 export interface WrittenPart {
   readonly stored: Buffer
   readonly sha256: string
+  /** Lines that begin here. */
   readonly records: number
   /** Before compression. */
   readonly bytes: number
@@ -21,6 +23,8 @@ export interface WrittenPart {
 export interface PartWriter {
   /** Adds whole lines, each without its newline; resolves when there is room for more. */
   readonly add: (lines: ReadonlyArray<Buffer>) => Promise<void>
+  /** Adds a stretch of a long line. */
+  readonly addPiece: (piece: LinePiece) => Promise<void>
   readonly isFull: () => boolean
   readonly isEmpty: () => boolean
   readonly close: () => Promise<WrittenPart>
@@ -41,15 +45,21 @@ export const makePartWriter = (partBytes: number): PartWriter => {
     hash.update(piece)
     compressed += piece.length
   })
+  const write = async (block: Buffer): Promise<void> => {
+    bytes += block.length
+    if (!gzip.write(block)) await once(gzip, "drain")
+  }
   return {
-    add: async (lines) => {
-      const block = Buffer.concat(lines.flatMap((line) => [line, newline]))
+    add: (lines) => {
       records += lines.length
-      bytes += block.length
-      if (!gzip.write(block)) await once(gzip, "drain")
+      return write(Buffer.concat(lines.flatMap((line) => [line, newline])))
+    },
+    addPiece: ({ bytes: piece, first, last }) => {
+      if (first) records += 1
+      return write(last ? Buffer.concat([piece, newline]) : piece)
     },
     isFull: () => compressed >= compressedLimit || bytes >= partBytes,
-    isEmpty: () => records === 0,
+    isEmpty: () => bytes === 0,
     close: async () => {
       const ended = once(gzip, "end")
       gzip.end()

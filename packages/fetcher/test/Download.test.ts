@@ -186,7 +186,6 @@ const broken = [
   ["gap", "gap"],
   ["duplicate-line", "gap"],
   ["total-changes", "total"],
-  ["oversized-line", "line-too-long"],
   ["html", "not-a-stream"]
 ] as const
 

@@ -85,7 +85,7 @@ export const MaintainerStatus = Schema.Struct({
   uptimeSeconds: Schema.Int
 })
 
-/** A line in quarantine: where it stands, why it was rejected, and the line as text. */
+/** A rejected line: where it stands, why it was rejected, and the line as text. */
 export const RejectedRecord = Schema.Struct({
   runId: RunId,
   snapshotId: SnapshotId,
@@ -95,7 +95,10 @@ export const RejectedRecord = Schema.Struct({
   record: Count,
   productId: Schema.NullOr(Schema.String),
   reason: Schema.String,
+  /** The beginning of the line; all of it unless it is longer than 64 KB. Empty where only the snapshot has it. */
   raw: Schema.String,
+  /** Bytes of the whole line. */
+  bytes: Schema.optionalKey(Count),
   rejectedAt: Schema.String,
   /** The replay that published the line after all. */
   replayedBy: Schema.NullOr(RunId)
@@ -154,7 +157,7 @@ export class MaintainerGroup extends HttpApiGroup.make("maintainer", { topLevel:
     HttpApiEndpoint.post("replay", "/rejected/replay", {
       payload: [ReplayRequest, Schema.Undefined],
       success: ReplayResult,
-      error: [Busy, Unavailable]
+      error: [Busy, PublishRefused, Unavailable]
     })
   )
   .middleware(AdminKey) {}

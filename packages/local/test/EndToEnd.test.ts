@@ -216,7 +216,7 @@ layer(TestStack.layer(products), { excludeTestServices: true, timeout: "120 seco
     })
   )
 
-  it.effect("quarantines lines that it cannot decode and lists them", () =>
+  it.effect("rejects lines that it cannot store, and one that is too long to be read, and lists them", () =>
     Effect.gen(function* () {
       const { control } = yield* TestStack
       yield* control("POST /control/faults", { fault: "undecodable", at: 1234 })
@@ -226,8 +226,46 @@ layer(TestStack.layer(products), { excludeTestServices: true, timeout: "120 seco
       const { total, records } = yield* client.rejected({ query: { runId: run.runId } })
       assert.strictEqual(total, 1)
       assert.deepStrictEqual([records[0]?.record, records[0]?.snapshotId], [1234, run.snapshotId])
-      assert.match(records[0]?.reason ?? "", /publicPrice/)
+      assert.match(records[0]?.reason ?? "", /U\+0000/)
       assert.strictEqual((yield* client.rejected({ query: { reason: "no such reason" } })).total, 0)
+      yield* control("POST /control/faults", { fault: "oversized-line", at: 2345 })
+      const long = yield* sync({ forceRefresh: true })
+      assert.deepInclude(long.progress, { rejected: 1, removed: 0, recordsFetched: long.progress.recordsTotal })
+      const [line] = (yield* client.rejected({ query: { runId: long.runId } })).records
+      assert.strictEqual(line?.record, 2345)
+      assert.isAbove(line?.bytes ?? 0, 17 * 1024 * 1024)
+      assert.strictEqual(line?.productId, JSON.parse(line?.raw.replace(/,"status".*$/s, "}}") ?? "").result.id)
+    })
+  )
+
+  it.effect("keeps the stored value of a field that it does not understand, and names it", () =>
+    Effect.gen(function* () {
+      const { control } = yield* TestStack
+      const priceOf = (id: string) =>
+        Effect.flatMap(
+          SqlClient,
+          (sql) => sql<{ price: number; line: string | null; raw: string }>`
+          SELECT public_price_cents AS price, line_hash AS line, raw ->> 'publicPrice' AS raw
+          FROM public.products WHERE id = ${id}`
+        )
+      const [sample] = (yield* rows).filter(
+        ({ removed_at, public_price_cents }) => removed_at === null && public_price_cents !== null
+      )
+      const line = (yield* source).findIndex(({ id }) => id === sample?.id)
+      yield* control("POST /control/faults", { fault: "unknown-shape", at: line })
+      const run = yield* sync({ forceRefresh: true })
+      assert.deepInclude(run.progress, { updated: 1, rejected: 0 })
+      assert.include(
+        run.progress.errors.join(),
+        `publicPrice came in an unknown shape for 1 products (for example ${sample?.id})`
+      )
+      assert.deepStrictEqual(yield* priceOf(String(sample?.id)), [
+        { price: sample?.public_price_cents as number, line: null, raw: "free" }
+      ])
+      // The source has mended it: the product is looked at again, and understood.
+      const next = yield* sync({ forceRefresh: true })
+      assert.deepInclude(next.progress, { updated: 1, unchanged: next.progress.recordsTotal - 1, errors: [] })
+      yield* assertAsSource
     })
   )
 })

@@ -1,4 +1,6 @@
-import { decodeProduct, idOf, type ProductRow } from "@medipim/domain/Product"
+import { longestLine } from "@medipim/domain/LineSplitter"
+import { decodeProduct, idOf } from "@medipim/domain/Product"
+import type { ProductRow, SourceColumn } from "@medipim/domain/ProductColumns"
 import { fingerprint, parseLine, peek } from "@medipim/domain/StreamLine"
 import { Result } from "effect"
 import type { StoredLine } from "./SnapshotReader.ts"
@@ -22,49 +24,79 @@ export interface Peeked {
 /** First look at a line, without parsing it where its form is the usual one. */
 export const glance = (line: StoredLine): Peeked => {
   const head = peek(line.bytes)
-  return head === undefined || head.id === undefined
-    ? { line, id: undefined, lineHash: undefined }
-    : { line, id: head.id, lineHash: fingerprint(line.bytes, head.resultStart) }
+  if (head?.id === undefined) return { line, id: undefined, lineHash: undefined }
+  const isWhole = line.length === line.bytes.length
+  return { line, id: head.id, lineHash: isWhole ? fingerprint(line.bytes, head.resultStart) : undefined }
+}
+
+/** The columns of a product whose values came in an unknown shape: they keep what is stored. */
+interface Understood {
+  readonly unknown: ReadonlyArray<SourceColumn>
+}
+const all: Understood["unknown"] = []
+
+interface Rejected {
+  readonly _tag: "rejected"
+  readonly id: string | undefined
+  readonly reason: string
 }
 
 /** What is to be done with a line. */
 export type Decision =
-  | { readonly _tag: "unchanged" | "stale"; readonly id: string }
-  | { readonly _tag: "inserted" | "updated" | "restored"; readonly row: ProductRow; readonly lineHash: string | null }
-  | { readonly _tag: "rejected"; readonly id: string | undefined; readonly reason: string }
+  | (Understood & { readonly _tag: "unchanged" | "stale"; readonly id: string })
+  | (Understood & {
+      readonly _tag: "inserted" | "updated" | "restored"
+      readonly row: ProductRow
+      readonly lineHash: string | null
+    })
+  | Rejected
 
 /** True when the bytes are the ones that were stored: nothing more has to be known. */
 export const isSame = ({ lineHash }: Peeked, known: Known | undefined): boolean =>
   known !== undefined && !known.removed && lineHash !== undefined && known.line_hash === lineHash
 
-export type Decoded =
-  | { readonly _tag: "row"; readonly row: ProductRow; readonly lineHash: string | null }
-  | { readonly _tag: "rejected"; readonly id: string | undefined; readonly reason: string }
+/** The decision for such a line: its product was understood whole when it was stored. */
+export const unchanged = (id: string): Decision => ({ _tag: "unchanged", id, unknown: all })
 
-/** Takes a line apart; what cannot be decoded is rejected with its reason, and with its id if it has one. */
+export type Decoded =
+  | (Understood & { readonly _tag: "row"; readonly row: ProductRow; readonly lineHash: string | null })
+  | Rejected
+
+/** Takes a line apart; what cannot be read or stored is rejected with its reason, and with its id if it has one. */
 export const decode = ({ line, id, lineHash }: Peeked): Decoded => {
+  const rejected = (reason: string, of = id): Rejected => ({ _tag: "rejected", id: of, reason })
+  if (line.length > line.bytes.length) {
+    return rejected(`the line has ${line.length} bytes, more than ${longestLine}: it was not read`)
+  }
   const parsed = parseLine(line.bytes)
-  if (parsed._tag === "Unreadable") return { _tag: "rejected", id, reason: parsed.reason }
-  if (parsed._tag === "SourceError") return { _tag: "rejected", id, reason: `error line: ${parsed.message}` }
+  if (parsed._tag === "Unreadable") return rejected(parsed.reason)
+  if (parsed._tag === "SourceError") return rejected(`error line: ${parsed.message}`)
   const product = decodeProduct(parsed.result)
-  return Result.isSuccess(product)
-    ? { _tag: "row", row: product.success, lineHash: lineHash ?? null }
-    : { _tag: "rejected", id: idOf(parsed.result) ?? id, reason: product.failure }
+  if (Result.isFailure(product)) return rejected(product.failure, idOf(parsed.result) ?? id)
+  const { row, unknown } = product.success
+  // Without the hash of its line the product is looked at again in every run, until it is understood.
+  return { _tag: "row", row, unknown, lineHash: unknown.length === 0 ? (lineHash ?? null) : null }
 }
 
-/**
- * Compares by content. A product that comes back is restored whatever its age; otherwise an older `meta.updatedAt` than
- * the stored one does not overwrite.
- */
-export const decide = (decoded: Decoded, known: Known | undefined): Decision => {
+/** Which of two states of a product counts when their content differs. */
+export type Winner =
+  /** The line: its snapshot was requested after everything that was published. */
+  | "line"
+  /** The one with the later `meta.updatedAt`: the line may be older than what is stored. */
+  | "later"
+
+/** Compares by content. A product that comes back is restored whatever its age. */
+export const decide = (decoded: Decoded, known: Known | undefined, winner: Winner): Decision => {
   if (decoded._tag === "rejected") return decoded
-  const { row, lineHash } = decoded
-  if (known === undefined) return { _tag: "inserted", row, lineHash }
-  if (known.removed) return { _tag: "restored", row, lineHash }
-  if (known.content_hash === row.content_hash) return { _tag: "unchanged", id: row.id }
-  const older =
+  const { row, lineHash, unknown } = decoded
+  if (known === undefined) return { _tag: "inserted", row, lineHash, unknown }
+  if (known.removed) return { _tag: "restored", row, lineHash, unknown }
+  if (known.content_hash === row.content_hash) return { _tag: "unchanged", id: row.id, unknown }
+  const isOlder =
     known.updated_at !== null &&
     row.medipim_updated_at !== null &&
     Date.parse(row.medipim_updated_at) < Date.parse(known.updated_at)
-  return older ? { _tag: "stale", id: row.id } : { _tag: "updated", row, lineHash }
+  return isOlder && winner === "later"
+    ? { _tag: "stale", id: row.id, unknown }
+    : { _tag: "updated", row, lineHash, unknown }
 }

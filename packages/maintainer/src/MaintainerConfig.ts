@@ -1,5 +1,6 @@
 import {
   databaseSettings,
+  names,
   serverSettings,
   sleepSettings,
   storeSettings,
@@ -13,5 +14,11 @@ export const maintainerConfig = loadSettings({
   ...databaseSettings,
   ...sleepSettings,
   ...storeSettings,
+  toleratedFields: withDefault(
+    "TOLERATED_FIELDS",
+    "fields that may come in an unknown shape, or without the values they had, in any number of products",
+    names,
+    new Set()
+  ),
   batchSize: withDefault("BATCH_SIZE", "lines compared and written at once", wholeNumber(10, 5000), 500)
 })

@@ -9,7 +9,7 @@ import { HttpApiBuilder } from "effect/http-api"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { Jobs } from "./Jobs.ts"
-import { Publish } from "./Publish.ts"
+import { Publish, type WriteFailed } from "./Publish.ts"
 import { Quarantine } from "./Quarantine.ts"
 import { Replay } from "./Replay.ts"
 import type { SnapshotBroken } from "./SnapshotReader.ts"
@@ -29,7 +29,7 @@ const systemLayer = HttpApiBuilder.group(
   })
 )
 
-const retryable = (error: StageError | Busy): boolean => {
+const retryable = (error: StageError | Busy | WriteFailed): boolean => {
   switch (error._tag) {
     case "StoreError":
       return error.retryable
@@ -38,12 +38,13 @@ const retryable = (error: StageError | Busy): boolean => {
     case "Busy":
       return true
     case "SnapshotBroken":
+    case "WriteFailed":
     case "RunNotRunning":
       return false
   }
 }
 
-const unavailable = (error: SqlError | StoreError | SnapshotBroken) =>
+const unavailable = (error: SqlError | StoreError | SnapshotBroken | WriteFailed) =>
   new Unavailable({
     message: error._tag === "SqlError" ? sqlMessage(error) : error.message,
     retryable: retryable(error),
@@ -87,7 +88,9 @@ const maintainerLayer = HttpApiBuilder.group(
         jobs
           .publish(payload.runId, publish.run(payload))
           .pipe(
-            Effect.catchTag(["SqlError", "StoreError", "SnapshotBroken"], (error) => Effect.fail(unavailable(error)))
+            Effect.catchTag(["SqlError", "StoreError", "SnapshotBroken", "WriteFailed"], (error) =>
+              Effect.fail(unavailable(error))
+            )
           ),
       rejected: ({ query }) => quarantine.list(query).pipe(Effect.mapError(unavailable)),
       replay: ({ payload }) =>

@@ -1,26 +1,47 @@
 import { rangeOf } from "@medipim/domain/ChunkPlan"
 import type { RunId } from "@medipim/domain/Ids"
 import {
-  incompleteness,
-  nothingToPublish,
+  type Brakes,
+  countsOf,
   type PublishCounts,
   PublishRefused,
+  refusalOf,
   removalsOff,
-  tooManyRejected,
-  tooManyRemoved
+  warningsOf
 } from "@medipim/domain/PublishRules"
 import type { Manifest } from "@medipim/domain/Snapshot"
 import type { StoreError } from "@medipim/domain/SnapshotStore"
 import type { PublishRequest, PublishResult } from "@medipim/http-api/MaintainerApi"
-import { passingFaults } from "@medipim/platform/Postgres"
-import { Context, Effect, Layer, Schedule } from "effect"
+import { watch } from "@medipim/platform/Outage"
+import { isPassing, sqlFields, sqlMessage, surviving } from "@medipim/platform/Postgres"
+import { Context, Data, Effect, Layer, Option, Schedule, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { Catalogue, type StagedChanges } from "./Catalogue.ts"
+import { Catalogue } from "./Catalogue.ts"
+import { culpritOf, isOfValues } from "./Culprit.ts"
+import { lockHolder } from "./LockHolder.ts"
+import { ProductTable } from "./ProductTable.ts"
 import { type SnapshotBroken, SnapshotReader } from "./SnapshotReader.ts"
+import { Staging } from "./Staging.ts"
+
+/** The table refused the rows of a run, for a reason that trying again does not change. */
+export class WriteFailed extends Schema.TaggedError<WriteFailed>()("WriteFailed", { detail: Schema.String }) {
+  override get message(): string {
+    return `public.products could not be written: ${this.detail}`
+  }
+}
+
+/** What Postgres said to the rows of a run. */
+class RowsRefused extends Data.TaggedError("RowsRefused")<{ readonly error: SqlError }> {}
+
+const isSettled = (error: SqlError): boolean => !isPassing(error)
 
 /** How often a publish that goes on asks whether it still may. */
 const look = "500 millis"
+/** Rows; autovacuum sees to smaller growth in its own time. */
+const growthWorthAnalysing = 1000
+/** How often it looks whether it waits for a lock. */
+const lockLook = "2 seconds"
 
 const noCounts: PublishCounts = {
   records: 0,
@@ -37,12 +58,14 @@ const noCounts: PublishCounts = {
 const isNotRunning = (error: { readonly _tag: string; readonly reason?: unknown }): error is PublishRefused =>
   error._tag === "PublishRefused" && error.reason === "not-running"
 
-/** Each record is counted once: as a change, as unchanged, stale or rejected, or as a further line of a product. */
-const countsOf = (staged: StagedChanges, records: number, removed: number): PublishCounts => {
-  const { inserted, updated, restored, stale, rejected } = staged
-  const unchanged = Math.max(0, staged.distinct - staged.stagedRows - stale)
-  const duplicates = Math.max(0, staged.known - staged.stagedRows - stale - unchanged)
-  return { records, inserted, updated, unchanged, stale, restored, removed, rejected, duplicates }
+const listed = (things: ReadonlyArray<string>): string =>
+  things.length === 0 ? "" : ` On the table are: ${things.join(", ")}.`
+
+/** What a publish is doing now, for the one who watches it. */
+interface Attempt {
+  /** Its process in Postgres; 0 before there is one. */
+  pid: number
+  holder: string | undefined
 }
 
 /** Moves a staged run into the catalogue, in one transaction or not at all. */
@@ -52,90 +75,154 @@ export class Publish extends Context.Service<
     /** Repeating the call of a run that is published answers what the first one did. */
     readonly run: (
       request: PublishRequest
-    ) => Effect.Effect<PublishResult, PublishRefused | StoreError | SnapshotBroken | SqlError>
+    ) => Effect.Effect<PublishResult, PublishRefused | StoreError | SnapshotBroken | SqlError | WriteFailed>
   }
 >()("maintainer/Publish") {
-  static readonly layer = Layer.effect(
-    Publish,
-    Effect.gen(function* () {
-      const sql = yield* SqlClient
-      const catalogue = yield* Catalogue
-      const reader = yield* SnapshotReader
+  static readonly layer = (toleratedFields: Brakes["toleratedFields"]) =>
+    Layer.effect(
+      Publish,
+      Effect.gen(function* () {
+        const sql = yield* SqlClient
+        const catalogue = yield* Catalogue
+        const table = yield* ProductTable
+        const reader = yield* SnapshotReader
+        const staging = yield* Staging
 
-      const decideAndWrite = Effect.fnUntraced(function* (request: PublishRequest, manifest: Manifest) {
-        const { runId, offset, limit, force, dryRun } = request
-        const range = rangeOf(manifest.records, offset ?? 0, limit)
-        const records = range.limit
-        yield* catalogue.takeTime
-        const { running, published } = yield* catalogue.claim(runId)
-        if (published !== undefined) return published
-
-        const staged = yield* catalogue.staged(runId, range)
-        const keep = removalsOff(staged, manifest, records)
-        const removed = keep === undefined ? yield* catalogue.missing(runId) : 0
-        const counts = countsOf(staged, records, removed)
-        const refuse = (reason: PublishRefused["reason"], message: string) =>
-          new PublishRefused({ reason, message: `Nothing was published: ${message}`, counts })
-
-        if (!running) return yield* refuse("not-running", `run ${runId} is not running.`)
-        const nothing = nothingToPublish(manifest, records)
-        if (nothing !== undefined) return yield* refuse("nothing-to-publish", nothing)
-        const incomplete = incompleteness(staged, records)
-        if (incomplete !== undefined) return yield* refuse("incomplete-staging", `${incomplete}.`)
-        const rejected = tooManyRejected(staged.rejected, records)
-        if (rejected !== undefined && force !== true) return yield* refuse("too-many-rejected", rejected)
-        const brake = tooManyRemoved(removed, staged.present)
-        if (brake !== undefined && force !== true) return yield* refuse("too-many-removed", brake)
-
-        const result: PublishResult = {
-          runId,
-          published: dryRun !== true,
-          counts,
-          warnings: keep === undefined ? [] : [`No product was removed: ${keep}.`]
-        }
-        if (dryRun === true) return result
-        yield* catalogue.write(runId)
-        if (removed > 0) yield* catalogue.remove(runId)
-        yield* catalogue.close(result, manifest.snapshotId)
-        if (yield* catalogue.isCancelled(runId)) return yield* refuse("not-running", `run ${runId} was cancelled.`)
-        return result
-      })
-
-      /** Ends when somebody has asked to stop the run: a write that waits must not keep the row of the run from them. */
-      const stopped = Effect.fnUntraced(function* ({ runId, offset, limit }: PublishRequest, manifest: Manifest) {
-        yield* catalogue.isCancelled(runId).pipe(
-          // A database that is away for a moment is the business of the transaction.
-          Effect.orElseSucceed(() => false),
-          Effect.repeat({ until: (cancelled) => cancelled, schedule: Schedule.spaced(look) })
-        )
-        return yield* new PublishRefused({
-          reason: "not-running",
-          message: `Nothing was published: run ${runId} was cancelled.`,
-          counts: { ...noCounts, records: rangeOf(manifest.records, offset ?? 0, limit).limit }
+        const write = Effect.fnUntraced(function* (runId: RunId, removed: ReadonlyArray<string>) {
+          yield* table.write(runId)
+          if (removed.length > 0) yield* table.remove(runId, removed)
+          const [unwritten, interference] = [yield* table.unwritten(runId, removed), yield* table.interference]
+          const rewritten = unwritten.length > 0 || interference.length === 0 ? [] : yield* table.rewritten(runId)
+          return {
+            unwritten: unwritten.length === 0 ? undefined : `${unwritten.join("; ")}.${listed(interference)}`,
+            warnings:
+              rewritten.length === 0
+                ? []
+                : [`The table does not hold what was written: ${rewritten.join(", ")}.${listed(interference)}`]
+          }
         })
-      })
 
-      /** A commit that was on its way when the run was cancelled has won: then the run is published, and not refused. */
-      const unlessPublished = (runId: RunId) => (refused: PublishRefused) =>
-        sql.withTransaction(catalogue.claim(runId)).pipe(
-          Effect.retry(passingFaults),
-          Effect.flatMap(({ published }) =>
-            published === undefined ? Effect.fail(refused) : Effect.succeed(published)
+        const decideAndWrite = Effect.fnUntraced(function* (
+          request: PublishRequest,
+          manifest: Manifest,
+          attempt: Attempt
+        ) {
+          const { runId, offset, limit, force = false, dryRun = false } = request
+          const range = rangeOf(manifest.records, offset ?? 0, limit)
+          const scope = { snapshot: manifest, records: range.limit }
+          yield* catalogue.takeTime
+          const [backend] = yield* sql<{ readonly pid: number }>`SELECT pg_backend_pid() AS pid`
+          attempt.pid = backend?.pid ?? 0
+          const { running, published } = yield* catalogue.claim(runId)
+          if (published !== undefined) return published
+
+          const staged = yield* catalogue.staged(runId, manifest.snapshotId, range)
+          const removed = removalsOff(staged, scope) === undefined ? yield* catalogue.missing(runId) : []
+          const counts = countsOf(staged, range.limit, removed.length)
+          const refuse = (reason: PublishRefused["reason"], message: string) =>
+            new PublishRefused({ reason, message: `Nothing was published: ${message}`, counts })
+
+          if (!running) return yield* refuse("not-running", `run ${runId} is not running.`)
+          const refusal = refusalOf(staged, scope, removed.length, { force, toleratedFields })
+          if (refusal !== undefined) return yield* refuse(refusal.reason, refusal.message)
+
+          const warnings = warningsOf(staged, scope)
+          if (dryRun) return { runId, published: false, counts, warnings }
+          const done = yield* write(runId, removed).pipe(
+            Effect.catchIf(isSettled, (error) => Effect.fail(new RowsRefused({ error })))
           )
+          if (done.unwritten !== undefined) return yield* refuse("not-written", done.unwritten)
+          const result = { runId, published: true, counts, warnings: [...warnings, ...done.warnings] }
+          yield* catalogue.close(result, manifest.snapshotId)
+          if (yield* catalogue.isCancelled(runId)) return yield* refuse("not-running", `run ${runId} was cancelled.`)
+          return result
+        })
+
+        /** Ends when somebody has asked to stop the run: a write that waits must not keep the row of the run from them. */
+        const stopped = Effect.fnUntraced(function* ({ runId, offset, limit }: PublishRequest, manifest: Manifest) {
+          yield* catalogue.isCancelled(runId).pipe(
+            // A database that is away for a moment is the business of the transaction.
+            Effect.orElseSucceed(() => false),
+            Effect.repeat({ until: (cancelled) => cancelled, schedule: Schedule.spaced(look) })
+          )
+          return yield* new PublishRefused({
+            reason: "not-running",
+            message: `Nothing was published: run ${runId} was cancelled.`,
+            counts: { ...noCounts, records: rangeOf(manifest.records, offset ?? 0, limit).limit }
+          })
+        })
+
+        /** Shows who holds the lock that the publish waits for. */
+        const watchLocks = (attempt: Attempt) =>
+          watch(
+            "a lock in the database",
+            Effect.suspend(() => lockHolder(attempt.pid)).pipe(
+              Effect.provideService(SqlClient, sql),
+              Effect.orElseSucceed(() => undefined),
+              Effect.tap((holder) =>
+                Effect.sync(() => {
+                  attempt.holder = holder ?? attempt.holder
+                })
+              )
+            ),
+            lockLook
+          )
+
+        const namesHolder =
+          (attempt: Attempt) =>
+          (error: SqlError): Effect.Effect<never, SqlError | WriteFailed> =>
+            error.reason._tag === "LockTimeoutError" && attempt.holder !== undefined
+              ? Effect.fail(
+                  new WriteFailed({ detail: `${sqlMessage(error)}: ${attempt.holder}. Sync again when it is free.` })
+                )
+              : Effect.fail(error)
+
+        /** What Postgres said, with the product that it is about. */
+        const namesProduct =
+          (runId: RunId) =>
+          ({ error }: RowsRefused) =>
+            Effect.gen(function* () {
+              const { detail } = sqlFields(error)
+              const said = `${sqlMessage(error)}${detail === undefined ? "" : ` (${detail.replace(/\.$/, "")})`}`
+              const product = isOfValues(error) ? yield* culpritOf(runId) : Option.none()
+              const of = Option.match(product, { onNone: () => "", onSome: (id) => `product ${id}: ` })
+              const things = yield* table.interference.pipe(Effect.orElseSucceed((): ReadonlyArray<string> => []))
+              return yield* new WriteFailed({ detail: `${of}${said}.${listed(things)}` })
+            }).pipe(Effect.provideService(SqlClient, sql), Effect.provideService(ProductTable, table))
+
+        /** A commit that was on its way when the run was cancelled has won: then the run is published, and not refused. */
+        const unlessPublished = (runId: RunId) => (refused: PublishRefused) =>
+          sql.withTransaction(catalogue.claim(runId)).pipe(
+            surviving,
+            Effect.flatMap(({ published }) =>
+              published === undefined ? Effect.fail(refused) : Effect.succeed(published)
+            )
+          )
+
+        /** What the publish needs no more, and what the next run needs. It spoils nothing when it fails. */
+        const tidy = Effect.fnUntraced(
+          function* (runId: RunId, { inserted, restored }: PublishCounts) {
+            yield* staging.empty(runId)
+            // Plans that were made for a much smaller table would read all of it for each batch of the next run.
+            if (inserted + restored > growthWorthAnalysing) yield* sql`ANALYZE public.products (id)`
+          },
+          Effect.ignore({ log: "Warn" })
         )
 
-      const run = Effect.fn("Publish.run")(function* (request: PublishRequest) {
-        const manifest = yield* reader.manifest(request.snapshotId)
-        return yield* sql
-          .withTransaction(decideAndWrite(request, manifest))
-          .pipe(
-            Effect.retry(passingFaults),
+        const run = Effect.fn("Publish.run")(function* (request: PublishRequest) {
+          const manifest = yield* reader.manifest(request.snapshotId)
+          const attempt: Attempt = { pid: 0, holder: undefined }
+          return yield* Effect.suspend(() => sql.withTransaction(decideAndWrite(request, manifest, attempt))).pipe(
+            surviving,
+            Effect.raceFirst(watchLocks(attempt)),
+            Effect.catchTags({ SqlError: namesHolder(attempt), RowsRefused: namesProduct(request.runId) }),
             Effect.raceFirst(stopped(request, manifest)),
-            Effect.catchIf(isNotRunning, unlessPublished(request.runId))
+            Effect.catchIf(isNotRunning, unlessPublished(request.runId)),
+            Effect.tap(({ published, counts }) => (published ? tidy(request.runId, counts) : Effect.void))
           )
-      })
+        })
 
-      return Publish.of({ run })
-    })
-  )
+        return Publish.of({ run })
+      })
+    )
 }

@@ -24,6 +24,9 @@ interface Answer {
 
 type Row = Omit<typeof RejectedRecord.Type, "raw"> & { readonly raw: Uint8Array }
 
+/** The bytes of the whole line; rows of earlier versions have all of it. */
+const lineBytes = "coalesce(line_bytes, length(raw))"
+
 const defaultSize = 50
 /** A batch of waiting lines ends once it holds so much; a line alone may be larger. */
 const batchBytes = 4 * 1024 * 1024
@@ -37,7 +40,7 @@ export class Quarantine extends Context.Service<
     readonly list: (question: Question) => Effect.Effect<Answer, SqlError>
     /** How many lines of other snapshots no replay has published. */
     readonly superseded: (snapshotId: SnapshotId | null, chosen: Chosen) => Effect.Effect<number, SqlError>
-    /** The next waiting lines of the snapshot behind this record, in order, so that many at most. */
+    /** Up to `limit` rejected lines of the snapshot after this record, in order, that no replay has published. */
     readonly waiting: (
       snapshotId: SnapshotId,
       chosen: Chosen,
@@ -66,9 +69,10 @@ export class Quarantine extends Context.Service<
         const [counted] = yield* sql<{ readonly total: number }>`SELECT count(*)::int AS total ${wanted}`
         const rows = yield* sql<Row>`SELECT run_id AS "runId", snapshot_id AS "snapshotId", part,
             line_index AS "lineIndex", record, product_id AS "productId", reason,
-            substring(raw FOR ${shownBytes}::int) AS raw,
+            substring(raw FOR ${shownBytes}::int) AS raw, ${sql.literal(lineBytes)} AS bytes,
             to_char(rejected_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "rejectedAt", replayed_by AS "replayedBy"
-          ${wanted} ORDER BY run_id DESC, record LIMIT ${size} OFFSET ${page * size}`
+          ${wanted} ORDER BY (SELECT seq FROM medipim.sync_runs WHERE id = run_id) DESC NULLS LAST, run_id, record
+          LIMIT ${size} OFFSET ${page * size}`
         const records = rows.map((row) => ({ ...row, raw: Buffer.from(row.raw).toString("utf8") }))
         return { total: counted?.total ?? 0, records }
       })
@@ -79,7 +83,7 @@ export class Quarantine extends Context.Service<
         return counted?.n ?? 0
       })
 
-      // A snapshot that was staged by several runs has the same lines in quarantine several times.
+      // A snapshot that was staged by several runs has the same rejected lines several times.
       const waiting = Effect.fn("Quarantine.waiting")(function* (
         snapshotId: SnapshotId,
         chosen: Chosen,
@@ -90,11 +94,11 @@ export class Quarantine extends Context.Service<
           WITH lines AS (
             SELECT DISTINCT ON (record) * FROM medipim.rejected_records
             WHERE snapshot_id = ${snapshotId} AND record > ${behind} AND replayed_by IS NULL AND ${within(chosen)}
-            ORDER BY record LIMIT ${limit}
+            ORDER BY record, length(raw) DESC LIMIT ${limit}
           ), measured AS (
             SELECT *, sum(length(raw)) OVER (ORDER BY record) - length(raw) AS bytes_before FROM lines
           )
-          SELECT record, part, line_index AS "lineIndex", raw FROM measured
+          SELECT record, part, line_index AS "lineIndex", raw, ${sql.literal(lineBytes)} AS length FROM measured
           WHERE bytes_before < ${batchBytes}::int ORDER BY record`
         return rows.map(({ raw, ...place }) => ({ ...place, bytes: Buffer.from(raw) }))
       })

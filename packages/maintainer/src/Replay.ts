@@ -1,14 +1,17 @@
 import { type RunId, type SnapshotId, timedIdOf } from "@medipim/domain/Ids"
-import type { PublishCounts } from "@medipim/domain/PublishRules"
+import { type PublishCounts, PublishRefused } from "@medipim/domain/PublishRules"
 import { noProgress } from "@medipim/domain/Run"
 import { Busy } from "@medipim/http-api/Failure"
 import type { ReplayRequest, ReplayResult } from "@medipim/http-api/MaintainerApi"
 import { passingFaults } from "@medipim/platform/Postgres"
-import { Clock, Context, Data, Effect, Layer, Option, Random } from "effect"
+import { PublishOrder } from "@medipim/platform/PublishOrder"
+import { Clock, Context, Data, Effect, Layer, Option, Random, Stream } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { Catalogue } from "./Catalogue.ts"
+import { ProductTable } from "./ProductTable.ts"
 import { Quarantine } from "./Quarantine.ts"
+import { SnapshotReader, type StoredLine } from "./SnapshotReader.ts"
 import { Stage } from "./Stage.ts"
 import { type Decided, Staging, textArray } from "./Staging.ts"
 
@@ -44,7 +47,7 @@ export class Replay extends Context.Service<
   Replay,
   {
     /** Repeating it does nothing more: a line is published once. Fails while a sync runs. */
-    readonly run: (request: ReplayRequest) => Effect.Effect<ReplayResult, Busy | SqlError>
+    readonly run: (request: ReplayRequest) => Effect.Effect<ReplayResult, Busy | PublishRefused | SqlError>
   }
 >()("maintainer/Replay") {
   static readonly layer = Layer.effect(
@@ -52,14 +55,12 @@ export class Replay extends Context.Service<
     Effect.gen(function* () {
       const sql = yield* SqlClient
       const catalogue = yield* Catalogue
+      const table = yield* ProductTable
+      const order = yield* PublishOrder
+      const reader = yield* SnapshotReader
       const quarantine = yield* Quarantine
       const stage = yield* Stage
       const staging = yield* Staging
-
-      /** The snapshot that the catalogue stands for: the newest one published, whole before in part. */
-      const current = sql<{ readonly id: SnapshotId }>`SELECT snapshot_id AS id FROM medipim.sync_runs
-        WHERE published_at IS NOT NULL AND mode <> 'replay'
-        ORDER BY options ?| array['offset', 'limit'], snapshot_id DESC LIMIT 1`
 
       /** Takes the place of the one run that may go on; it is seen by others only when it has ended. */
       const begin = Effect.fnUntraced(function* (runId: RunId, request: ReplayRequest) {
@@ -69,8 +70,11 @@ export class Replay extends Context.Service<
           ON CONFLICT DO NOTHING RETURNING id`
         if (made.length > 0) return
         const [other] = yield* sql<{ readonly id: string }>`SELECT id FROM medipim.sync_runs WHERE status = 'running'`
-        const job = other?.id ?? "that has just ended"
-        return yield* new Busy({ message: `Sync ${job} is running; replay when it has ended.`, job })
+        return yield* new Busy(
+          other === undefined
+            ? { message: "Another sync held the place of the run a moment ago; try again.", job: "" }
+            : { message: `Sync ${other.id} is running; replay when it has ended.`, job: other.id }
+        )
       })
 
       /**
@@ -84,15 +88,32 @@ export class Replay extends Context.Service<
             ${textArray(rows.map((row) => row.medipim_updated_at))}::timestamptz[]) AS line (id, updated_at)
             ON line.id = p.id
           WHERE p.removed_at IS NULL AND (line.updated_at > p.medipim_updated_at) IS NOT TRUE
-            AND EXISTS (SELECT FROM medipim.sync_runs WHERE published_at IS NOT NULL
-              AND (snapshot_id > ${snapshotId} OR (snapshot_id = ${snapshotId} AND id = p.last_run_id)))`
+            AND EXISTS (SELECT FROM medipim.published_snapshots AS o
+              WHERE (o.snapshot_id = ${snapshotId} AND o.run_id = p.last_run_id) OR o.seq > (
+                SELECT max(seq) FROM medipim.published_snapshots WHERE snapshot_id = ${snapshotId}))`
         const ids = new Set(kept.map(({ id }) => id))
         return batch.map((decided): Decided => {
           const { decision, line } = decided
           return "row" in decision && ids.has(decision.row.id)
-            ? { line, decision: { _tag: "stale", id: decision.row.id } }
+            ? { line, decision: { _tag: "stale", id: decision.row.id, unknown: decision.unknown } }
             : decided
         })
+      })
+
+      /** The lines with all of their bytes: what was not kept here is read from the snapshot, as long as it has it. */
+      const completed = Effect.fnUntraced(function* (snapshotId: SnapshotId, lines: ReadonlyArray<StoredLine>) {
+        const cut = lines.filter(({ bytes, length }) => bytes.length < length)
+        const [first, last] = [cut[0], cut.at(-1)]
+        if (first === undefined || last === undefined) return lines
+        const wanted = new Set(cut.map(({ record }) => record))
+        const range = { offset: first.record, limit: last.record - first.record + 1 }
+        const manifest = yield* reader.manifest(snapshotId)
+        const read = yield* reader.lines(manifest, range).pipe(
+          Stream.filter(({ record }) => wanted.has(record)),
+          Stream.runCollect
+        )
+        const whole = new Map(read.map((line) => [line.record, line]))
+        return lines.map((line) => whole.get(line.record) ?? line)
       })
 
       /** Decides the waiting lines and stages what they change. */
@@ -103,17 +124,28 @@ export class Replay extends Context.Service<
           const last = lines.at(-1)
           if (last === undefined) return seen
           behind = last.record
-          const batch = yield* notOverNewer(snapshotId, yield* stage.decide(lines))
+          const whole = yield* completed(snapshotId, lines).pipe(
+            Effect.catchTag(["StoreError", "SnapshotBroken"], (error) =>
+              Effect.as(Effect.logWarning(`Rejected lines cannot be read again: ${error.message}`), lines)
+            )
+          )
+          const batch = yield* notOverNewer(snapshotId, yield* stage.decide(whole, "later"))
           const passed = batch.filter(({ decision }) => decision._tag !== "rejected")
-          if (passed.length > 0) yield* staging.write(runId, snapshotId, passed)
+          if (passed.length > 0) yield* staging.write(runId, snapshotId, passed, () => true)
           const records = passed.map(({ line }) => line.record)
           yield* quarantine.markReplayed(snapshotId, records, runId)
           seen = add(seen, batch)
         }
       })
 
-      const countsOf = Effect.fnUntraced(function* (runId: RunId, { examined, rejected, unchanged, stale }: Seen) {
-        const { inserted, updated, restored } = yield* catalogue.staged(runId, { offset: 0, limit: 0 })
+      const countsOf = Effect.fnUntraced(function* (
+        runId: RunId,
+        snapshotId: SnapshotId | undefined,
+        { examined, rejected, unchanged, stale }: Seen
+      ) {
+        const none = { inserted: 0, updated: 0, restored: 0 }
+        const { inserted, updated, restored } =
+          snapshotId === undefined ? none : yield* catalogue.staged(runId, snapshotId, { offset: 0, limit: 0 })
         const duplicates = examined - rejected - unchanged - stale - inserted - updated - restored
         return {
           records: examined,
@@ -146,20 +178,26 @@ export class Replay extends Context.Service<
       const work = Effect.fnUntraced(function* (runId: RunId, request: ReplayRequest) {
         yield* catalogue.takeTime
         yield* begin(runId, request)
-        const [snapshot] = yield* current
-        const superseded = yield* quarantine.superseded(snapshot?.id ?? null, request)
+        const snapshotId = Option.getOrUndefined(yield* order.current)
+        const superseded = yield* quarantine.superseded(snapshotId ?? null, request)
         const seen =
-          snapshot === undefined
+          snapshotId === undefined
             ? { examined: 0, rejected: 0, unchanged: 0, stale: 0 }
-            : yield* stageWaiting(runId, snapshot.id, request)
-        const counts = yield* countsOf(runId, seen)
+            : yield* stageWaiting(runId, snapshotId, request)
+        const counts = yield* countsOf(runId, snapshotId, seen)
         const replayed = seen.examined - seen.rejected
         const result = { examined: seen.examined, replayed, stillRejected: seen.rejected, superseded, counts }
-        if (snapshot === undefined || replayed === 0 || request.dryRun === true) {
+        if (snapshotId === undefined || replayed === 0 || request.dryRun === true) {
           return yield* new TakenBack({ result: { runId: null, ...result } })
         }
-        yield* catalogue.write(runId)
-        yield* catalogue.close({ runId, published: true, counts, warnings: [] }, snapshot.id)
+        yield* table.write(runId)
+        const unwritten = yield* table.unwritten(runId, [])
+        if (unwritten.length > 0) {
+          const message = `Nothing was published: ${unwritten.join("; ")}.`
+          return yield* new PublishRefused({ reason: "not-written", message, counts })
+        }
+        yield* staging.clear(runId)
+        yield* catalogue.close({ runId, published: true, counts, warnings: [] }, snapshotId)
         yield* end(runId, counts)
         return { runId, ...result }
       })

@@ -4,7 +4,7 @@ import { createGunzip } from "node:zlib"
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import { type Chunk, partsOf } from "@medipim/domain/ChunkPlan"
 import type { SnapshotId } from "@medipim/domain/Ids"
-import { makeLineSplitter } from "@medipim/domain/LineSplitter"
+import { type LinePiece, longestLine, longestOfAll, makeLineSplitter } from "@medipim/domain/LineSplitter"
 import { Manifest, manifestKey, type Part } from "@medipim/domain/Snapshot"
 import { SnapshotStore, type StoreError } from "@medipim/domain/SnapshotStore"
 import { Context, Effect, Layer, Schedule, Schema, Stream } from "effect"
@@ -19,12 +19,17 @@ export class SnapshotBroken extends Schema.TaggedError<SnapshotBroken>()("Snapsh
   }
 }
 
-/** A line of a snapshot: `record` is its place in the snapshot, `lineIndex` its place in the part. */
-export interface StoredLine {
+/** Where a line stands: `record` is its place in the snapshot, `lineIndex` its place in the part in which it begins. */
+interface Place {
   readonly record: number
   readonly part: string
   readonly lineIndex: number
+}
+
+/** A line of a snapshot. `bytes` is all of it, or only its beginning when it is longer than the limit; `length` in bytes. */
+export interface StoredLine extends Place {
   readonly bytes: Buffer
+  readonly length: number
 }
 
 const decodeManifest = Schema.decodeUnknownEffect(Schema.fromJsonString(Manifest))
@@ -38,27 +43,84 @@ const secondLook = {
   times: 2
 }
 
+/** Bytes; 6 GB of source make a manifest of 100 KB. */
+const largestManifest = 16 * 1024 * 1024
+
 /** Bytes of a part that are open at once. */
 const window = 512 * 1024
 
+/** Bytes of a line over the limit that are kept: enough to see what it is. */
+const beginning = 64 * 1024
+
+/** Joins the bytes of parts that follow each other to lines, with the place of each. */
+const makeAssembler = (limit: number) => {
+  const splitter = makeLineSplitter(limit)
+  /** The line that has begun and not ended. */
+  let open: Place | undefined
+  let long: { readonly head: Buffer; length: number } | undefined
+
+  const lengthen = ({ bytes, first }: LinePiece): void => {
+    if (first) long = { head: Buffer.from(bytes.subarray(0, beginning)), length: 0 }
+    if (long !== undefined) long.length += bytes.length
+  }
+
+  return {
+    isOpen: () => open !== undefined,
+    openBytes: splitter.openBytes,
+    /** The lines that these bytes complete; `next` gives the place of a line that begins. */
+    push: (bytes: Buffer, next: () => Place): ReadonlyArray<StoredLine> => {
+      const lines: Array<StoredLine> = []
+      const end = (line: Buffer, length: number): void => {
+        lines.push({ ...(open ?? next()), bytes: line, length })
+        open = undefined
+      }
+      for (const found of splitter.push(bytes)) {
+        if (found instanceof Uint8Array) end(found, found.length)
+        else {
+          lengthen(found)
+          open ??= next()
+          if (found.last && long !== undefined) end(long.head, long.length)
+        }
+      }
+      if (splitter.isOpen()) open ??= next()
+      return lines
+    }
+  }
+}
+type Assembler = ReturnType<typeof makeAssembler>
+
 /** Opens a part piece by piece, so that memory does not follow its size; fails when it holds other lines than it should. */
-const linesOf = (part: Part, stored: Buffer): Stream.Stream<Buffer, SnapshotBroken> =>
+const linesOf = (
+  part: Part,
+  stored: Buffer,
+  isContinued: boolean,
+  assembler: Assembler
+): Stream.Stream<StoredLine, SnapshotBroken> =>
   Stream.suspend(() => {
     const broken = (detail: string) => new SnapshotBroken({ key: part.key, detail })
-    const splitter = makeLineSplitter()
-    let lines = 0
+    /** The end of a line whose beginning nobody asked for. */
+    let skipped = assembler.isOpen() ? 0 : (part.continuedBytes ?? 0)
+    let begun = 0
     let bytes = 0
+    const next = (): Place => {
+      const lineIndex = begun
+      begun += 1
+      return { record: part.firstRecord + lineIndex, part: part.key, lineIndex }
+    }
     const take = (piece: Buffer) => {
       bytes += piece.length
-      const found = splitter.push(piece)
-      lines += found.length
+      const wanted = piece.subarray(skipped)
+      skipped -= piece.length - wanted.length
+      const found = assembler.push(wanted, next)
+      if (assembler.openBytes() > longestOfAll) return Effect.fail(broken("a line has no end"))
       return bytes > part.bytes ? Effect.fail(broken("it is larger than its manifest says")) : Effect.succeed(found)
     }
-    const complete = Effect.suspend(() =>
-      lines === part.records && splitter.rest().length === 0
+    const complete = Effect.suspend(() => {
+      const isCut = assembler.isOpen() && !isContinued
+      return begun === part.records && assembler.isOpen() === isContinued
         ? Effect.succeed([])
-        : Effect.fail(broken(`${lines} lines where ${part.records} were written`))
-    )
+        : Effect.fail(broken(`${isCut ? begun - 1 : begun} lines where ${part.records} were written`))
+    })
     return NodeStream.fromReadable<Buffer, SnapshotBroken>({
       evaluate: () => Readable.from([stored]).pipe(createGunzip({ chunkSize: window })),
       onError: (error) => broken((error as Error).message)
@@ -79,16 +141,27 @@ export class SnapshotReader extends Context.Service<
     Effect.gen(function* () {
       const store = yield* SnapshotStore
 
-      const object = (key: string) =>
-        store.get(key).pipe(
+      /** An object of at most so many bytes. */
+      const object = (key: string, largest: number) =>
+        Stream.suspend(() => {
+          let bytes = 0
+          return store.get(key).pipe(
+            Stream.mapEffect((piece) => {
+              bytes += piece.length
+              return bytes > largest
+                ? Effect.fail(new SnapshotBroken({ key, detail: `it has more than ${largest} bytes` }))
+                : Effect.succeed(piece)
+            })
+          )
+        }).pipe(
           Stream.runCollect,
           Effect.map((pieces) => Buffer.concat(pieces)),
-          Effect.retry({ while: (error) => error.retryable, ...persistence })
+          Effect.retry({ while: (error) => error._tag === "StoreError" && error.retryable, ...persistence })
         )
 
       const manifest = Effect.fn("SnapshotReader.manifest")(function* (id: SnapshotId) {
         const key = manifestKey(id)
-        const text = (yield* object(key)).toString("utf8")
+        const text = (yield* object(key, largestManifest)).toString("utf8")
         return yield* decodeManifest(text).pipe(
           Effect.mapError((error) => new SnapshotBroken({ key, detail: error.message }))
         )
@@ -96,23 +169,25 @@ export class SnapshotReader extends Context.Service<
 
       /** A part as it was stored: what is not exactly that is not opened. */
       const stored = Effect.fn("SnapshotReader.part")(function* (part: Part) {
-        const bytes = yield* object(part.key)
+        const bytes = yield* object(part.key, part.compressedBytes)
         return createHash("sha256").update(bytes).digest("hex") === part.sha256
           ? bytes
           : yield* new SnapshotBroken({ key: part.key, detail: "its SHA-256 is not the one of its manifest" })
       }, Effect.retry(secondLook))
 
-      const linesInChunk = (of: Part, chunk: Chunk) =>
-        Stream.unwrap(Effect.map(stored(of), (bytes) => linesOf(of, bytes))).pipe(
-          Stream.map((bytes, lineIndex) => ({ record: of.firstRecord + lineIndex, part: of.key, lineIndex, bytes })),
-          Stream.filter(({ record }) => record >= chunk.offset && record < chunk.offset + chunk.limit)
-        )
+      const lines = ({ parts }: Manifest, chunk: Chunk) =>
+        Stream.suspend(() => {
+          const assembler = makeAssembler(longestLine)
+          return Stream.fromIterable(partsOf(parts, chunk)).pipe(
+            Stream.flatMap((part) => {
+              const isContinued = (parts[parts.indexOf(part) + 1]?.continuedBytes ?? 0) > 0
+              return Stream.unwrap(Effect.map(stored(part), (bytes) => linesOf(part, bytes, isContinued, assembler)))
+            }),
+            Stream.filter(({ record }) => record >= chunk.offset && record < chunk.offset + chunk.limit)
+          )
+        })
 
-      return SnapshotReader.of({
-        manifest,
-        lines: (manifest, chunk) =>
-          Stream.fromIterable(partsOf(manifest.parts, chunk)).pipe(Stream.flatMap((of) => linesInChunk(of, chunk)))
-      })
+      return SnapshotReader.of({ manifest, lines })
     })
   )
 }

@@ -1,10 +1,14 @@
 import type { Chunk } from "@medipim/domain/ChunkPlan"
 import type { RunId, SnapshotId } from "@medipim/domain/Ids"
+import { rejectedLimit } from "@medipim/domain/PublishRules"
 import type { StoreError } from "@medipim/domain/SnapshotStore"
+import { fieldsOf, sumFields, type UnknownField } from "@medipim/domain/UnknownFields"
 import { type ChunkCounts, nothingYet, type StageRequest } from "@medipim/http-api/MaintainerApi"
-import { Context, Effect, Layer, Stream } from "effect"
+import { PublishOrder } from "@medipim/platform/PublishOrder"
+import { Context, Effect, Layer, Option, Stream } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
-import { decide, decode, glance, isSame, type Known, type Peeked } from "./Decision.ts"
+import { decide, decode, glance, isSame, type Known, type Peeked, unchanged, type Winner } from "./Decision.ts"
+import { inBatches } from "./LineBatches.ts"
 import { type SnapshotBroken, SnapshotReader, type StoredLine } from "./SnapshotReader.ts"
 import { type Decided, type RunNotRunning, Staging } from "./Staging.ts"
 
@@ -19,18 +23,38 @@ export type StageError = StoreError | SnapshotBroken | SqlError | RunNotRunning
 /** Batches on their way to the database at once, in one chunk. */
 const batchesAtOnce = 2
 
-const add = (counts: ChunkCounts, batch: ReadonlyArray<Decided>): ChunkCounts => {
+/**
+ * Rejected lines whose text a chunk keeps at least. It keeps as many as a whole run may have without `force`; of more, which
+ * are refused anyway or read again when they are replayed, the snapshot alone has the text.
+ */
+const fewestTexts = 100
+
+/** What the records of a chunk turned out to be. */
+interface Tally {
+  readonly counts: ChunkCounts
+  readonly fields: ReadonlyArray<UnknownField>
+}
+
+const nothingTallied: Tally = { counts: nothingYet, fields: [] }
+
+const fieldsIn = (batch: ReadonlyArray<Decided>): ReadonlyArray<UnknownField> =>
+  batch.flatMap(({ decision }) => {
+    if (decision._tag === "rejected" || decision.unknown.length === 0) return []
+    const example = "row" in decision ? decision.row.id : decision.id
+    return fieldsOf(decision.unknown).map((field) => ({ field, products: 1, example }))
+  })
+
+const add = ({ counts, fields }: Tally, batch: ReadonlyArray<Decided>): Tally => {
   const sum = { ...counts, records: counts.records + batch.length }
   for (const { decision } of batch) sum[decision._tag] += 1
-  return sum
+  const found = fieldsIn(batch)
+  return { counts: sum, fields: found.length === 0 ? fields : sumFields([...fields, ...found]) }
 }
 
 const look = (batch: ReadonlyArray<Peeked>, known: ReadonlyMap<string, Known>): ReadonlyArray<Decided | Peeked> =>
   batch.map((peeked) => {
     const id = peeked.id
-    return id !== undefined && isSame(peeked, known.get(id))
-      ? { line: peeked.line, decision: { _tag: "unchanged", id } }
-      : peeked
+    return id !== undefined && isSame(peeked, known.get(id)) ? { line: peeked.line, decision: unchanged(id) } : peeked
   })
 
 /** Stages chunks: every record of the chunk is decided, and only differences are written. */
@@ -42,7 +66,10 @@ export class Stage extends Context.Service<
       onProgress: (counts: ChunkCounts) => Effect.Effect<void>
     ) => Effect.Effect<Staged, StageError>
     /** What is to be done with these lines, as the catalogue is now. */
-    readonly decide: (lines: ReadonlyArray<StoredLine>) => Effect.Effect<ReadonlyArray<Decided>, SqlError>
+    readonly decide: (
+      lines: ReadonlyArray<StoredLine>,
+      winner: Winner
+    ) => Effect.Effect<ReadonlyArray<Decided>, SqlError>
   }
 >()("maintainer/Stage") {
   static readonly layer = (batchSize: number) =>
@@ -50,10 +77,11 @@ export class Stage extends Context.Service<
       Stage,
       Effect.gen(function* () {
         const reader = yield* SnapshotReader
+        const order = yield* PublishOrder
         const staging = yield* Staging
 
         /** Lines whose id only parsing could tell are looked up in a second question; they are rare. */
-        const decideBatch = Effect.fnUntraced(function* (lines: ReadonlyArray<StoredLine>) {
+        const decideBatch = Effect.fnUntraced(function* (lines: ReadonlyArray<StoredLine>, winner: Winner) {
           const peeked = lines.map(glance)
           const known = yield* staging.known(peeked.flatMap(({ id }) => (id === undefined ? [] : [id])))
           const looked = look(peeked, known).map((entry) =>
@@ -68,14 +96,15 @@ export class Stage extends Context.Service<
           return looked.map((entry): Decided => {
             if ("decision" in entry) return entry
             const { line, decoded } = entry
-            return { line, decision: decide(decoded, decoded._tag === "row" ? more.get(decoded.row.id) : undefined) }
+            const before = decoded._tag === "row" ? more.get(decoded.row.id) : undefined
+            return { line, decision: decide(decoded, before, winner) }
           })
         })
 
-        const stageBatch = (runId: RunId, snapshotId: SnapshotId) =>
+        const stageBatch = (runId: RunId, snapshotId: SnapshotId, winner: Winner, keepsText: () => boolean) =>
           Effect.fnUntraced(function* (lines: ReadonlyArray<StoredLine>) {
-            const batch = yield* decideBatch(lines)
-            yield* staging.write(runId, snapshotId, batch)
+            const batch = yield* decideBatch(lines, winner)
+            yield* staging.write(runId, snapshotId, batch, keepsText)
             return batch
           })
 
@@ -86,18 +115,21 @@ export class Stage extends Context.Service<
           const manifest = yield* reader.manifest(snapshotId)
           const range: Chunk = { offset, limit: Math.max(0, Math.min(limit, manifest.records - offset)) }
           yield* staging.restart(runId, range)
-          yield* staging.sweep(runId)
-          const counts = yield* reader.lines(manifest, range).pipe(
-            Stream.grouped(batchSize),
-            Stream.mapEffect(stageBatch(runId, snapshotId), { concurrency: batchesAtOnce }),
-            Stream.scan(() => nothingYet, add),
-            Stream.tap(onProgress),
+          yield* staging.sweep
+          const winner = Option.isNone(yield* order.newerThan(snapshotId)) ? "line" : "later"
+          let texts = Math.max(fewestTexts, Math.ceil(manifest.records * rejectedLimit))
+          const keepsText = () => texts-- > 0
+          const tally = yield* reader.lines(manifest, range).pipe(
+            inBatches(batchSize),
+            Stream.mapEffect(stageBatch(runId, snapshotId, winner, keepsText), { concurrency: batchesAtOnce }),
+            Stream.scan(() => nothingTallied, add),
+            Stream.tap(({ counts }) => onProgress(counts)),
             Stream.runLast
           )
-          const total = counts._tag === "Some" ? counts.value : nothingYet
-          yield* staging.finish(runId, offset, total)
+          const { counts, fields } = tally._tag === "Some" ? tally.value : nothingTallied
+          yield* staging.finish(runId, offset, counts, fields)
           const nextOffset = offset + range.limit
-          return { counts: total, nextOffset, hasMore: nextOffset < manifest.records }
+          return { counts, nextOffset, hasMore: nextOffset < manifest.records }
         })
 
         return Stage.of({ chunk, decide: decideBatch })

@@ -1,13 +1,16 @@
 import { PgTypes } from "@effect/sql-pg"
 import type { Chunk } from "@medipim/domain/ChunkPlan"
 import type { RunId, SnapshotId } from "@medipim/domain/Ids"
+import { columnNames, columnTypes } from "@medipim/domain/ProductColumns"
+import { UnknownField } from "@medipim/domain/UnknownFields"
 import type { ChunkCounts } from "@medipim/http-api/MaintainerApi"
-import { orphanedAfter, passingFaults } from "@medipim/platform/Postgres"
+import { orphanedAfter, surviving } from "@medipim/platform/Postgres"
 import { Context, Effect, Layer, Option, Result, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Fragment } from "effect/sql/Statement"
+import { columnText } from "./ColumnText.ts"
 import type { Decision, Known } from "./Decision.ts"
-import { columnNames, columnText, productColumns } from "./ProductColumns.ts"
 import type { StoredLine } from "./SnapshotReader.ts"
 
 /** The run was cancelled, has ended or published, or never was. */
@@ -23,9 +26,68 @@ export interface Decided {
   readonly decision: Decision
 }
 
-/** With its type said: a column in which every value is null tells none. */
+/** Cast to text[] explicitly: the driver cannot infer an element type when every value is null. */
 export const textArray = (values: ReadonlyArray<string | null>) =>
   Result.getOrThrow(PgTypes.array(values, PgTypes.OID.text))
+
+/** A row to be staged and the place of its line in the snapshot. */
+interface StagedRow {
+  readonly record: number
+  readonly decision: Extract<Decision, { row: unknown }>
+}
+
+const encodeFields = Schema.encodeEffect(Schema.fromJsonString(Schema.Array(UnknownField)))
+
+const names = columnNames.join(", ")
+const updates = columnNames.map((name) => `EXCLUDED.${name}`).join(", ")
+// Parameters: run, records, changes, line hashes, columns to keep, then one text array a column.
+const arrays = columnNames.map((_, i) => `$${i + 6}::text[]`).join(", ")
+
+/** Inserts rows given as arrays; of two lines of a product the later one stays. `values` are the columns, `from` adds a join. */
+const insertStage = (values: string, from: string): string =>
+  `INSERT INTO medipim.stage_products AS s (run_id, record, change, line_hash, ${names})
+    SELECT $1, u.record, u.change, u.line_hash, ${values}
+    FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], ${arrays}) AS u(record, change, line_hash, kept, ${names})
+    ${from}
+    ON CONFLICT (run_id, id) DO UPDATE SET (record, change, line_hash, ${names}) =
+      (EXCLUDED.record, EXCLUDED.change, EXCLUDED.line_hash, ${updates})
+    WHERE (coalesce(EXCLUDED.medipim_updated_at, '-infinity'), EXCLUDED.record) >
+      (coalesce(s.medipim_updated_at, '-infinity'), s.record)`
+
+const insertUnderstood = insertStage(columnTypes.map(([name, type]) => `u.${name}::${type}`).join(", "), "")
+
+/** A column whose value was not understood gets the one that is stored, if the product is. */
+const insertKeeping = insertStage(
+  columnTypes
+    .map(([name, type]) => {
+      const keeps = `p.id IS NOT NULL AND '${name}' = ANY(string_to_array(u.kept, ','))`
+      return `CASE WHEN ${keeps} THEN p.${name} ELSE u.${name}::${type} END`
+    })
+    .join(", "),
+  "LEFT JOIN public.products AS p ON p.id = u.id"
+)
+
+/** One statement must not meet a product twice: the newest line of the batch is kept. */
+const rowsOf = (batch: ReadonlyArray<Decided>): ReadonlyArray<StagedRow> => {
+  const byId = new Map<string, StagedRow>()
+  for (const { line, decision } of batch) {
+    if (!("row" in decision)) continue
+    const before = byId.get(decision.row.id)
+    const isNewer =
+      before === undefined || (decision.row.medipim_updated_at ?? "") >= (before.decision.row.medipim_updated_at ?? "")
+    if (isNewer) byId.set(decision.row.id, { record: line.record, decision })
+  }
+  return [...byId.values()]
+}
+
+/** Whoever comes behind a truncation that waits has to wait as well. */
+const shortLockWait = "250ms"
+
+/** Bytes of a rejected line that are kept; of a longer one the part of the snapshot has the rest. */
+const longestRaw = 256 * 1024
+
+/** Postgres takes no NUL in a text. */
+const withoutNul = (text: string): string => text.replaceAll("\u0000", "")
 
 /** The staging tables: the differences between a snapshot and the catalogue, until they are published. */
 export class Staging extends Context.Service<
@@ -37,17 +99,28 @@ export class Staging extends Context.Service<
     readonly write: (
       runId: RunId,
       snapshotId: SnapshotId,
-      batch: ReadonlyArray<Decided>
+      batch: ReadonlyArray<Decided>,
+      /** Which rejected lines are kept with their text; of the others the snapshot alone has it. */
+      keepsText: (line: StoredLine) => boolean
     ) => Effect.Effect<void, SqlError>
     /** Records that a chunk is staged, with its counts. */
-    readonly finish: (runId: RunId, offset: number, counts: ChunkCounts) => Effect.Effect<void, SqlError>
+    readonly finish: (
+      runId: RunId,
+      offset: number,
+      counts: ChunkCounts,
+      fields: ReadonlyArray<UnknownField>
+    ) => Effect.Effect<void, SqlError>
     /**
      * Forgets what an earlier try of this chunk left, so that staging it again gives the same rows. A publish of the run
      * sees all of the earlier try or none of it; once it has published, or is over, nothing of the run is forgotten.
      */
     readonly restart: (runId: RunId, chunk: Chunk) => Effect.Effect<void, SqlError | RunNotRunning>
-    /** Drops what runs before this one left. */
-    readonly sweep: (runId: RunId) => Effect.Effect<void, SqlError>
+    /** Deletes what runs that have ended left. */
+    readonly sweep: Effect.Effect<void, SqlError>
+    /** Deletes what is staged for a run. */
+    readonly clear: (runId: RunId) => Effect.Effect<void, SqlError>
+    /** The same once the run has published, and gives the space back unless somebody is just reading these tables. */
+    readonly empty: (runId: RunId) => Effect.Effect<void, SqlError>
   }
 >()("maintainer/Staging") {
   static readonly layer = Layer.effect(
@@ -57,7 +130,7 @@ export class Staging extends Context.Service<
       /** Inside a transaction nothing can be repeated but all of it. */
       const repeat = <A>(effect: Effect.Effect<A, SqlError>) =>
         Effect.flatMap(Effect.serviceOption(sql.transactionService), (transaction) =>
-          Option.isSome(transaction) ? effect : Effect.retry(effect, passingFaults)
+          Option.isSome(transaction) ? effect : surviving(effect)
         )
 
       /** Until the end of the transaction the run can neither be published nor end; waits for a publish on its way. */
@@ -69,62 +142,61 @@ export class Staging extends Context.Service<
         if (rows.length === 0) return yield* new RunNotRunning({ runId })
       })
 
-      const names = columnNames.join(", ")
-      const casts = columnNames.map((name) => `u.${name}::${productColumns[name]}`).join(", ")
-      // Parameters: run, records, changes, line hashes, then one text array a column.
-      const arrays = columnNames.map((_, i) => `$${i + 5}::text[]`).join(", ")
-      const insertStage = `INSERT INTO medipim.stage_products AS s (run_id, record, change, line_hash, ${names})
-        SELECT $1, u.record, u.change, u.line_hash, ${casts}
-        FROM unnest($2::int[], $3::text[], $4::text[], ${arrays}) AS u(record, change, line_hash, ${names})
-        ON CONFLICT (run_id, id) DO UPDATE SET (record, change, line_hash, ${names}) =
-          (EXCLUDED.record, EXCLUDED.change, EXCLUDED.line_hash, ${columnNames.map((name) => `EXCLUDED.${name}`).join(", ")})
-        WHERE (coalesce(EXCLUDED.medipim_updated_at, '-infinity'), EXCLUDED.record) >
-          (coalesce(s.medipim_updated_at, '-infinity'), s.record)`
-
-      const stageRows = (runId: RunId, batch: ReadonlyArray<Decided>) => {
-        // One statement must not meet a product twice: the newest line of the batch is kept.
-        const byId = new Map<
-          string,
-          { readonly record: number; readonly decision: Extract<Decision, { row: unknown }> }
-        >()
-        for (const { line, decision } of batch) {
-          if (!("row" in decision)) continue
-          const before = byId.get(decision.row.id)
-          const newer =
-            before === undefined ||
-            (decision.row.medipim_updated_at ?? "") >= (before.decision.row.medipim_updated_at ?? "")
-          if (newer) byId.set(decision.row.id, { record: line.record, decision })
-        }
-        const rows = [...byId.values()]
-        return rows.length === 0
+      const stageRows = (runId: RunId, rows: ReadonlyArray<StagedRow>, statement: string) =>
+        rows.length === 0
           ? Effect.succeed([])
-          : sql.unsafe(insertStage, [
+          : sql.unsafe(statement, [
               runId,
               rows.map(({ record }) => record),
               textArray(rows.map(({ decision }) => decision._tag)),
               textArray(rows.map(({ decision }) => decision.lineHash)),
+              textArray(rows.map(({ decision }) => decision.unknown.join())),
               ...columnNames.map((name) => textArray(rows.map(({ decision }) => columnText(decision.row[name]))))
             ])
-      }
 
       const seen = (runId: RunId, batch: ReadonlyArray<Decided>) => {
-        const ids = batch.flatMap(({ decision }) =>
-          "row" in decision ? [decision.row.id] : decision._tag === "rejected" ? [] : [decision.id]
-        )
-        return sql`INSERT INTO medipim.stage_batches (run_id, first_record, ids)
-          VALUES (${runId}, ${batch[0]?.line.record ?? 0}, ${ids}::text[])
-          ON CONFLICT (run_id, first_record) DO UPDATE SET ids = EXCLUDED.ids`
+        const ids: Array<string> = []
+        const unchanged: Array<string> = []
+        const unchangedAt: Array<number> = []
+        for (const { line, decision } of batch) {
+          if (decision._tag === "rejected") continue
+          if (decision._tag !== "unchanged") ids.push("row" in decision ? decision.row.id : decision.id)
+          else {
+            unchanged.push(decision.id)
+            unchangedAt.push(line.record)
+          }
+        }
+        return sql`INSERT INTO medipim.stage_batches (run_id, first_record, ids, unchanged, unchanged_at)
+          VALUES (${runId}, ${batch[0]?.line.record ?? 0}, ${ids}::text[], ${unchanged}::text[], ${unchangedAt}::int[])
+          ON CONFLICT (run_id, first_record) DO UPDATE SET ids = EXCLUDED.ids, unchanged = EXCLUDED.unchanged,
+            unchanged_at = EXCLUDED.unchanged_at`
       }
 
-      const reject = (runId: RunId, snapshotId: SnapshotId, { line, decision }: Decided) =>
-        decision._tag === "rejected"
-          ? sql`INSERT INTO medipim.rejected_records
-              (run_id, record, snapshot_id, part, line_index, product_id, reason, raw)
-              VALUES (${runId}, ${line.record}, ${snapshotId}, ${line.part}, ${line.lineIndex},
-                ${decision.id?.replaceAll("\u0000", "") ?? null}, ${decision.reason.replaceAll("\u0000", "")},
-                ${new Uint8Array(line.bytes)})
-              ON CONFLICT (run_id, record) DO NOTHING`
-          : Effect.succeed([])
+      const reject = (
+        runId: RunId,
+        snapshotId: SnapshotId,
+        batch: ReadonlyArray<Decided>,
+        keepsText: (line: StoredLine) => boolean
+      ) => {
+        const rejected = batch.flatMap(({ line, decision }) =>
+          decision._tag === "rejected" ? [{ line, decision }] : []
+        )
+        if (rejected.length === 0) return Effect.succeed([])
+        const raw = rejected.map(({ line }) => (keepsText(line) ? line.bytes.toString("base64", 0, longestRaw) : ""))
+        return sql`INSERT INTO medipim.rejected_records
+            (run_id, record, snapshot_id, part, line_index, product_id, reason, raw, line_bytes)
+          SELECT ${runId}, u.record, ${snapshotId}, u.part, u.line_index, u.product_id, u.reason,
+            decode(u.raw, 'base64'), u.line_bytes
+          FROM unnest(${rejected.map(({ line }) => line.record)}::int[],
+            ${textArray(rejected.map(({ line }) => line.part))},
+            ${rejected.map(({ line }) => line.lineIndex)}::int[],
+            ${textArray(rejected.map(({ decision }) => (decision.id === undefined ? null : withoutNul(decision.id))))},
+            ${textArray(rejected.map(({ decision }) => withoutNul(decision.reason)))},
+            ${textArray(raw)},
+            ${rejected.map(({ line }) => line.length)}::int[])
+            AS u(record, part, line_index, product_id, reason, raw, line_bytes)
+          ON CONFLICT (run_id, record) DO NOTHING`
+      }
 
       const known = Effect.fn("Staging.known")(function* (ids: ReadonlyArray<string>) {
         const rows = yield* sql<Known>`SELECT id, content_hash, line_hash, removed_at IS NOT NULL AS removed,
@@ -133,21 +205,41 @@ export class Staging extends Context.Service<
         return new Map(rows.map((row) => [row.id, row]))
       }, repeat)
 
-      const write = Effect.fn("Staging.write")(function* (
-        runId: RunId,
-        snapshotId: SnapshotId,
-        batch: ReadonlyArray<Decided>
+      const write: Staging["Service"]["write"] = Effect.fn("Staging.write")(function* (
+        runId,
+        snapshotId,
+        batch,
+        keepsText
       ) {
-        yield* stageRows(runId, batch)
+        const rows = rowsOf(batch)
+        const isUnderstood = ({ decision }: StagedRow) => decision.unknown.length === 0
+        yield* stageRows(runId, rows.filter(isUnderstood), insertUnderstood)
+        yield* stageRows(
+          runId,
+          rows.filter((row) => !isUnderstood(row)),
+          insertKeeping
+        )
         yield* seen(runId, batch)
-        yield* Effect.forEach(batch, (decided) => reject(runId, snapshotId, decided), { discard: true })
+        yield* reject(runId, snapshotId, batch, keepsText)
       }, repeat)
 
-      const finish = Effect.fn("Staging.finish")(function* (runId: RunId, offset: number, counts: ChunkCounts) {
-        yield* sql`INSERT INTO medipim.sync_chunks ${sql.insert({ run_id: runId, first_record: offset, ...counts })}
-          ON CONFLICT (run_id, first_record) DO UPDATE SET records = EXCLUDED.records, inserted = EXCLUDED.inserted,
-            updated = EXCLUDED.updated, restored = EXCLUDED.restored, unchanged = EXCLUDED.unchanged,
-            stale = EXCLUDED.stale, rejected = EXCLUDED.rejected, staged_at = now()`
+      const finish: Staging["Service"]["finish"] = Effect.fn("Staging.finish")(function* (
+        runId,
+        offset,
+        counts,
+        fields
+      ) {
+        const row = {
+          run_id: runId,
+          first_record: offset,
+          ...counts,
+          unknown_fields: yield* Effect.orDie(encodeFields(fields))
+        }
+        yield* sql`INSERT INTO medipim.sync_chunks ${sql.insert(row)}
+            ON CONFLICT (run_id, first_record) DO UPDATE SET records = EXCLUDED.records, inserted = EXCLUDED.inserted,
+              updated = EXCLUDED.updated, restored = EXCLUDED.restored, unchanged = EXCLUDED.unchanged,
+              stale = EXCLUDED.stale, rejected = EXCLUDED.rejected, unknown_fields = EXCLUDED.unknown_fields,
+              staged_at = now()`
       }, repeat)
 
       const restart = Effect.fn("Staging.restart")(
@@ -163,15 +255,39 @@ export class Staging extends Context.Service<
           if (batches.length > 0) yield* sql`DELETE FROM medipim.stage_products WHERE ${within("record")}`
         },
         sql.withTransaction,
-        Effect.retry(passingFaults)
+        surviving
       )
 
-      const sweep = Effect.fn("Staging.sweep")(function* (runId: RunId) {
-        yield* sql`DELETE FROM medipim.stage_products WHERE run_id < ${runId}`
-        yield* sql`DELETE FROM medipim.stage_batches WHERE run_id < ${runId}`
-      }, repeat)
+      const deleteStaged = (condition: Fragment) =>
+        Effect.andThen(
+          sql`DELETE FROM medipim.stage_products WHERE ${condition}`,
+          sql`DELETE FROM medipim.stage_batches WHERE ${condition}`
+        ).pipe(Effect.asVoid)
 
-      return Staging.of({ known, write, finish, restart, sweep })
+      // One run is running at most. Two ranges of the key, where "all others" would read the whole table.
+      const running = sql`(SELECT id FROM medipim.sync_runs WHERE status = 'running')`
+      const sweep = deleteStaged(sql`run_id < ${running} OR run_id > ${running}`).pipe(
+        repeat,
+        Effect.withSpan("Staging.sweep")
+      )
+
+      const clear = Effect.fn("Staging.clear")((runId: RunId) => deleteStaged(sql`run_id = ${runId}`), repeat)
+
+      /** While the run still counts as running, no other one can have staged anything. */
+      const truncate = Effect.fnUntraced(function* (runId: RunId) {
+        // A reader of these tables (a backup, an open table view) keeps them from being truncated, and nothing else.
+        yield* sql.unsafe(`SET LOCAL lock_timeout = '${shortLockWait}'`)
+        const held = yield* sql`SELECT FROM medipim.sync_runs WHERE id = ${runId} AND status = 'running' FOR SHARE`
+        if (held.length > 0) yield* sql`TRUNCATE medipim.stage_products, medipim.stage_batches`
+        return held.length > 0
+      }, sql.withTransaction)
+
+      const empty = Effect.fn("Staging.empty")(function* (runId: RunId) {
+        const isEmpty = yield* truncate(runId).pipe(Effect.orElseSucceed(() => false))
+        if (!isEmpty) yield* clear(runId)
+      })
+
+      return Staging.of({ known, write, finish, restart, sweep, clear, empty })
     })
   )
 }

@@ -4,6 +4,7 @@ import * as ApiServer from "@medipim/platform/ApiServer"
 import { Draining } from "@medipim/platform/Draining"
 import * as Migrations from "@medipim/platform/Migrations"
 import * as Postgres from "@medipim/platform/Postgres"
+import { PublishOrder } from "@medipim/platform/PublishOrder"
 import * as Service from "@medipim/platform/Service"
 import * as Snapshots from "@medipim/platform/Snapshots"
 import { Effect, Layer } from "effect"
@@ -11,6 +12,7 @@ import { Catalogue } from "./Catalogue.ts"
 import { Jobs } from "./Jobs.ts"
 import { maintainerConfig } from "./MaintainerConfig.ts"
 import * as MaintainerHttp from "./MaintainerHttp.ts"
+import { ProductTable } from "./ProductTable.ts"
 import { Publish } from "./Publish.ts"
 import { Quarantine } from "./Quarantine.ts"
 import { Replay } from "./Replay.ts"
@@ -22,9 +24,10 @@ const Main = Layer.unwrap(
   Effect.map(maintainerConfig, (config) =>
     ApiServer.layer(MaintainerApi, config).pipe(
       Layer.provide(MaintainerHttp.layer.pipe(Layer.provide(ApiServer.guards(config)))),
-      Layer.provide([Jobs.layer, Publish.layer, Replay.layer]),
+      Layer.provide([Jobs.layer, Publish.layer(config.toleratedFields), Replay.layer]),
       Layer.provide([Stage.layer(config.batchSize), Quarantine.layer]),
-      Layer.provide([Staging.layer, Catalogue.layer, SnapshotReader.layer]),
+      Layer.provide([Staging.layer, Catalogue.layer, ProductTable.layer, SnapshotReader.layer]),
+      Layer.provide(PublishOrder.layer),
       Layer.provide(Migrations.layer),
       Layer.provide([Snapshots.storeLayer(config), Postgres.layer(config, "medipim-maintainer"), Draining.layer])
     )

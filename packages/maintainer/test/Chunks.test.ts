@@ -5,7 +5,7 @@ import type { RunId } from "@medipim/domain/Ids"
 import { Effect, Schema, Semaphore } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { Stage } from "../src/Stage.ts"
-import { beginRun, line, product, products, services, sync, writeSnapshot } from "./Fixture.ts"
+import { beginRun, line, product, products, services, sync, unstorable, writeSnapshot } from "./Fixture.ts"
 
 const size = 60
 const largestChunk = 30
@@ -24,7 +24,7 @@ const lines = Array.from({ length: size }, (_, n) => {
     return changed(first, 9000 + n, 1_800_000_000 + first + newerBy(first))
   }
   if (isTwice(n) || n % 3 === 0) return changed(n, 5000 + n, 1_800_000_000 + n)
-  return n % 11 === 3 ? product(n, { publicPrice: "free" }) : product(n)
+  return n % 11 === 3 ? product(n, unstorable) : product(n)
 }).map((source, index) => line(source, index, size))
 
 /** Which of its lines counts, for each product that comes twice: the newest, and the later of two that are as new. */

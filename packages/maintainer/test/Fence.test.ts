@@ -2,7 +2,7 @@ import { assert, layer } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { Publish } from "../src/Publish.ts"
-import { beginRun, empty, products, services, stageAll, stagedRun, sync } from "./Fixture.ts"
+import { beginRun, empty, products, services, stageAll, stagedRun, sync, unstorable } from "./Fixture.ts"
 
 layer(services, { excludeTestServices: true, timeout: "60 seconds" })("A publish", (it) => {
   it.effect("publishes nothing for a run that has ended", () =>
@@ -37,7 +37,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("A publish
       const sql = yield* SqlClient
       yield* sync(products(30))
       const changed = products(30).map((one) => ({ ...one, publicPrice: 1 }))
-      const { runId, snapshotId } = yield* stagedRun([...changed, { id: "M000000099", publicPrice: "no figure" }])
+      const { runId, snapshotId } = yield* stagedRun([...changed, { id: "M000000099", ...unstorable }])
       const before = yield* sql`SELECT * FROM medipim.rejected_records ORDER BY record`
       const isLocked = yield* Deferred.make<void>()
       const letGo = yield* Deferred.make<void>()

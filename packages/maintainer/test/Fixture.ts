@@ -9,9 +9,11 @@ import { TestDatabase } from "@medipim/local/TestDatabase"
 import * as FolderStore from "@medipim/platform/FolderStore"
 import * as Migrations from "@medipim/platform/Migrations"
 import * as Postgres from "@medipim/platform/Postgres"
+import { PublishOrder } from "@medipim/platform/PublishOrder"
 import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { Catalogue } from "../src/Catalogue.ts"
+import { ProductTable } from "../src/ProductTable.ts"
 import { Publish } from "../src/Publish.ts"
 import { Quarantine } from "../src/Quarantine.ts"
 import { Replay } from "../src/Replay.ts"
@@ -37,6 +39,9 @@ export const product = (n: number, more: Record<string, unknown> = {}): Source =
   ...more
 })
 
+/** What makes a line that Postgres cannot store: it is rejected, and tells its product. */
+export const unstorable = { note: "a\u0000b" }
+
 export const products = (count: number): ReadonlyArray<Source> => Array.from({ length: count }, (_, n) => product(n))
 
 export const line = (result: unknown, index: number, total: number): string =>
@@ -46,9 +51,10 @@ const temporaryStore = Layer.unwrap(Effect.map(temporaryFolder("snapshots"), Fol
 
 /** The maintainer's services on this database and a store of their own; batches of 10 lines. */
 export const servicesOn = <E>(database: Layer.Layer<TestDatabase, E>) =>
-  Layer.merge(Publish.layer, Replay.layer).pipe(
+  Layer.merge(Publish.layer(new Set(["fred"])), Replay.layer).pipe(
     Layer.provideMerge([Stage.layer(10), Quarantine.layer]),
-    Layer.provide([Staging.layer, Catalogue.layer, SnapshotReader.layer]),
+    Layer.provide([Staging.layer, Catalogue.layer, ProductTable.layer, SnapshotReader.layer]),
+    Layer.provide(PublishOrder.layer),
     Layer.provide(Migrations.layer),
     Layer.provideMerge(
       Layer.unwrap(
@@ -63,7 +69,13 @@ export const servicesOn = <E>(database: Layer.Layer<TestDatabase, E>) =>
 export const services = servicesOn(TestDatabase.layer)
 
 let serial = 0
-const nextId = () => timedIdOf(1_790_000_000_000 + 1000 * ++serial, serial)
+/** Milliseconds by which the clock of the process that makes ids is wrong. */
+let clockError = 0
+export const setClock = (millis: number) =>
+  Effect.sync(() => {
+    clockError = millis
+  })
+const nextId = () => timedIdOf(1_790_000_000_000 + clockError + 1000 * ++serial, serial)
 
 /** Ends the run that goes on, if any, and begins one. */
 export const beginRun = Effect.fnUntraced(function* () {
@@ -75,10 +87,19 @@ export const beginRun = Effect.fnUntraced(function* () {
   return id
 })
 
-/** Stores lines as a snapshot in parts of seven lines. */
+/** The record of a run that fetched this snapshot: the database knows by it which one is newer. */
+const fetchedBefore = (id: SnapshotId) =>
+  Effect.flatMap(
+    SqlClient,
+    (sql) => sql`INSERT INTO medipim.sync_runs (id, mode, options, status, phase, progress, started_at, ended_at)
+      VALUES (${id}, 'fetch-only', '{}', 'succeeded', 'idle', '{}', now(), now())`
+  )
+
+/** Stores lines as a snapshot in parts of seven lines, fetched by a run of its own. */
 export const writeSnapshot = Effect.fnUntraced(function* (lines: ReadonlyArray<string>, complete = true) {
   const store = yield* SnapshotStore
   const id = SnapshotId.make(nextId())
+  yield* fetchedBefore(id)
   const parts: Array<Part> = []
   for (let first = 0; first < lines.length; first += 7) {
     const raw = Buffer.from(lines.slice(first, first + 7).join(""))

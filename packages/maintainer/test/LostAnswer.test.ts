@@ -5,7 +5,7 @@ import { Context, Effect, Fiber, Layer, Redacted, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { Publish } from "../src/Publish.ts"
 import { Replay } from "../src/Replay.ts"
-import { beginRun, empty, line, product, products, servicesOn, stagedRun, sync } from "./Fixture.ts"
+import { beginRun, empty, line, product, products, servicesOn, stagedRun, sync, unstorable } from "./Fixture.ts"
 
 /** What stands between the maintainer and its database. */
 class Way extends Context.Service<
@@ -68,9 +68,9 @@ const ways = Layer.effectContext(way).pipe(Layer.provide(TestDatabase.layer))
 const replayable = Effect.gen(function* () {
   const sql = yield* SqlClient
   yield* empty
-  yield* sync([...products(10), { ...product(10), publicPrice: "free" }], { force: true })
+  yield* sync([...products(10), { ...product(10), ...unstorable }], { force: true })
   const raw = new Uint8Array(Buffer.from(line(product(10), 10, 11).trimEnd()))
-  yield* sql`UPDATE medipim.rejected_records SET raw = ${raw}`
+  yield* sql`UPDATE medipim.rejected_records SET raw = ${raw}, line_bytes = ${raw.length}`
   yield* sql`UPDATE medipim.sync_runs SET status = 'succeeded'`
 })
 
@@ -111,14 +111,21 @@ layer(servicesOn(ways).pipe(Layer.provideMerge(ways)), { excludeTestServices: tr
         const { cut } = yield* Way
         const sql = yield* SqlClient
         yield* replayable
-        yield* sql.unsafe(`CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql
-          AS $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$`)
-        yield* sql`CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON medipim.product_changes
-          DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.slow()`
+        // A commit waits for a standby that is not there.
+        yield* sql`ALTER SYSTEM SET synchronous_standby_names = 'nobody'`
+        yield* sql`SELECT pg_reload_conf()`
         const replaying = yield* Effect.forkScoped((yield* Replay).run({}))
-        const committing = sql`SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query = 'COMMIT'`
-        yield* Effect.repeat(committing, { until: (rows) => rows.length > 0, schedule: Schedule.spaced("20 millis") })
+        const waiting = (event: string, query: string) =>
+          sql`SELECT FROM pg_stat_activity WHERE wait_event = ${event} AND query LIKE ${query}`.pipe(
+            Effect.repeat({ until: (rows) => rows.length > 0, schedule: Schedule.spaced("20 millis") })
+          )
+        yield* waiting("SyncRep", "COMMIT")
         yield* cut
+        yield* waiting("transactionid", "%INSERT INTO medipim.sync_runs%").pipe(
+          Effect.retry(Schedule.spaced("100 millis"))
+        )
+        yield* sql`ALTER SYSTEM RESET synchronous_standby_names`
+        yield* sql`SELECT pg_reload_conf()`
         const { runId, replayed } = yield* Fiber.join(replaying)
         assert.isNotNull(runId)
         assert.strictEqual(replayed, 1)

@@ -14,6 +14,7 @@ import {
   stageAll,
   stagedRun,
   sync,
+  unstorable,
   writeSnapshot
 } from "./Fixture.ts"
 
@@ -141,22 +142,38 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Publish",
     })
   )
 
-  it.effect("does not overwrite with an older state", () =>
+  it.effect("takes the newest snapshot for the truth, and tells how many products went back in time", () =>
     Effect.gen(function* () {
       yield* empty
-      yield* sync(products(20))
-      const old = product(4, { publicPrice: 1, meta: { createdAt: 1_700_000_004, updatedAt: 1_600_000_000 } })
-      const { counts } = yield* sync(products(20).map((source, n) => (n === 4 ? old : source)))
-      assert.deepInclude(counts, { stale: 1, unchanged: 19, updated: 0 })
+      const wrong = product(4, { publicPrice: 1, meta: { createdAt: 1_700_000_004, updatedAt: 4_102_444_800 } })
+      yield* sync(products(20).map((source, n) => (n === 4 ? wrong : source)))
+      const { counts, warnings } = yield* sync(products(20))
+      assert.deepInclude(counts, { stale: 0, unchanged: 19, updated: 1 })
+      assert.strictEqual((yield* rows)[4]?.price, 104)
+      assert.match(warnings.join(), /^1 products went back in time \(for example M000000004\)/)
+      assert.deepStrictEqual((yield* sync(products(20))).warnings, [])
+    })
+  )
+
+  it.effect("lets an older snapshot overwrite nothing that is later", () =>
+    Effect.gen(function* () {
+      yield* empty
+      const older = yield* snapshotOf(products(20).map((source) => ({ ...source, publicPrice: 1 })))
+      const later = { createdAt: 1_700_000_004, updatedAt: 1_800_000_000 }
+      yield* sync(products(20).map((source, n) => (n === 4 ? product(n, { meta: later }) : source)))
+      const runId = yield* beginRun()
+      yield* stageAll(runId, older)
+      const { counts } = yield* (yield* Publish).run({ runId, snapshotId: older })
+      assert.deepInclude(counts, { stale: 1, updated: 19 })
       assert.strictEqual((yield* rows)[4]?.price, 104)
     })
   )
 
-  it.effect("quarantines what it cannot decode, keeps its product, and publishes the others", () =>
+  it.effect("rejects what it cannot store, keeps its product, and publishes the others", () =>
     Effect.gen(function* () {
       yield* empty
       yield* sync(products(120))
-      const next = products(120).map((source, n) => (n === 9 ? { ...source, publicPrice: "free" } : source))
+      const next = products(120).map((source, n) => (n === 9 ? { ...source, ...unstorable } : source))
       const { runId, counts, warnings } = yield* sync(next)
       assert.deepInclude(counts, { rejected: 1, unchanged: 119, removed: 0 })
       assert.deepStrictEqual(warnings, [])
@@ -164,8 +181,8 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Publish",
       const [kept] = yield* sql<{ reason: string; raw: Uint8Array; id: string; record: number }>`
         SELECT reason, raw, product_id AS id, record FROM medipim.rejected_records WHERE run_id = ${runId}`
       assert.deepInclude(kept, { id: "M000000009", record: 9 })
-      assert.include(kept?.reason, "publicPrice")
-      assert.strictEqual(JSON.parse(Buffer.from(kept?.raw ?? []).toString()).result.publicPrice, "free")
+      assert.include(kept?.reason, "U+0000")
+      assert.strictEqual(JSON.parse(Buffer.from(kept?.raw ?? []).toString()).result.note, unstorable.note)
       assert.isFalse((yield* rows)[9]?.removed)
     })
   )
@@ -177,7 +194,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Publish",
       const before = yield* rows
       const later = { createdAt: 1_700_000_020, updatedAt: 1_800_000_000 }
       const next = products(120).map((source, n) => {
-        if (n === 9 || n === 10) return { ...source, publicPrice: "free" }
+        if (n === 9 || n === 10) return { ...source, ...unstorable }
         return n === 20 ? product(n, { publicPrice: 7, meta: later }) : source
       })
       const refused = yield* Effect.flip(sync(next))
@@ -290,7 +307,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Publish",
       const newer = product(60, { publicPrice: 7, meta: { createdAt: 1, updatedAt: 1_900_000_000 } })
       const { counts, warnings } = yield* sync([newer, ...products(39), product(60)])
       assert.deepInclude(counts, { records: 41, inserted: 1, duplicates: 1, unchanged: 39, removed: 0 })
-      assert.match(warnings.join(), /another line names too/)
+      assert.match(warnings.join(), /1 lines repeat a product id/)
       assert.strictEqual((yield* rows).find(({ id }) => id === product(60).id)?.price, 7)
     })
   )

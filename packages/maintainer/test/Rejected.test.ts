@@ -8,7 +8,7 @@ import { Draining } from "@medipim/platform/Draining"
 import { Effect, Layer, Option, Redacted } from "effect"
 import { Jobs } from "../src/Jobs.ts"
 import * as MaintainerHttp from "../src/MaintainerHttp.ts"
-import { empty, products, services, sync } from "./Fixture.ts"
+import { empty, products, services, sync, unstorable } from "./Fixture.ts"
 
 const adminKey = Redacted.make("test-key-of-forty-characters-0123456789ab")
 
@@ -28,8 +28,8 @@ const served = Layer.unwrap(
   })
 )
 
-const unreadPrice = { publicPrice: "free" }
-const unreadNumber = { artgId: { number: 1 } }
+/** Deeper than Postgres is asked to store. */
+const nested = { note: Array.from({ length: 120 }).reduce<unknown>((inner) => [inner], "deep") }
 
 /** A whole sync in which these lines cannot be decoded; the name of its run. */
 const rejecting = (lines: Readonly<Record<number, object>>) =>
@@ -43,8 +43,8 @@ const rejecting = (lines: Readonly<Record<number, object>>) =>
 
 const twoRuns = Effect.gen(function* () {
   yield* empty
-  const first = yield* rejecting({ 3: unreadPrice, 40: unreadPrice, 77: unreadPrice })
-  const second = yield* rejecting({ 50: unreadPrice, 6: unreadNumber, 5: unreadNumber })
+  const first = yield* rejecting({ 3: unstorable, 40: unstorable, 77: unstorable })
+  const second = yield* rejecting({ 50: unstorable, 6: nested, 5: nested })
   return { first, second }
 })
 
@@ -80,10 +80,10 @@ layer(served, { excludeTestServices: true, timeout: "60 seconds" })("GET /reject
       })
       assert.deepStrictEqual(yield* rejected({ runId: first, page: 0, size: 2 }), answer(3, first, 3, 40))
       assert.deepStrictEqual(yield* rejected({ runId: first, page: 1, size: 2 }), answer(3, first, 77))
-      assert.deepStrictEqual(yield* rejected({ reason: "ARTGid", page: 0, size: 1 }), answer(2, second, 5))
-      assert.deepStrictEqual(yield* rejected({ reason: "ARTGid", page: 1, size: 1 }), answer(2, second, 6))
-      assert.deepStrictEqual(yield* rejected({ reason: "publicPrice", runId: second }), answer(1, second, 50))
-      assert.deepStrictEqual(yield* rejected({ reason: "artgId", runId: first }), answer(0, first))
+      assert.deepStrictEqual(yield* rejected({ reason: "DEEPER than", page: 0, size: 1 }), answer(2, second, 5))
+      assert.deepStrictEqual(yield* rejected({ reason: "DEEPER than", page: 1, size: 1 }), answer(2, second, 6))
+      assert.deepStrictEqual(yield* rejected({ reason: "U+0000", runId: second }), answer(1, second, 50))
+      assert.deepStrictEqual(yield* rejected({ reason: "deeper", runId: first }), answer(0, first))
     })
   )
 })

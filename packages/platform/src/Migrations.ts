@@ -6,13 +6,17 @@ import { catalogue } from "./migrations/0001_catalogue.ts"
 import { runs } from "./migrations/0002_runs.ts"
 import { recovery } from "./migrations/0003_recovery.ts"
 import { schedule } from "./migrations/0004_schedule.ts"
+import { publishOrder } from "./migrations/0005_publish_order.ts"
+import { sourceForms } from "./migrations/0006_source_forms.ts"
 import { schemaName } from "./Postgres.ts"
 
 const loader = PgMigrator.fromRecord({
   "0001_catalogue": catalogue,
   "0002_runs": runs,
   "0003_recovery": recovery,
-  "0004_schedule": schedule
+  "0004_schedule": schedule,
+  "0005_publish_order": publishOrder,
+  "0006_source_forms": sourceForms
 })
 const table = "migrations"
 /** Any number, the same in every process: who holds it migrates. */

@@ -2,6 +2,7 @@ import { PgClient } from "@effect/sql-pg"
 import { Option, Redacted, Schedule } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { databaseTls } from "./DatabaseTls.ts"
+import { survive } from "./Outage.ts"
 
 /** Everything of ours but `public.products` lives in this schema, the tables of the workflow engine too. */
 export const schemaName = "medipim"
@@ -12,6 +13,9 @@ interface Connection {
   readonly databaseCa?: Option.Option<string>
 }
 
+/** No statement waits longer for a lock; who holds it is told, and the statement is repeated for as long as an outage may last. */
+const lockTimeout = "30s"
+
 /** A pool of connections whose unqualified names mean the schema `medipim`. */
 export const layer = (connection: Connection, applicationName: string) =>
   PgClient.layer({
@@ -20,7 +24,7 @@ export const layer = (connection: Connection, applicationName: string) =>
     maxConnections: connection.databaseConnections,
     connectTimeout: "10 seconds",
     applicationName,
-    startupParameters: { search_path: schemaName }
+    startupParameters: { search_path: schemaName, lock_timeout: lockTimeout }
   })
 
 /** SQLSTATE classes of faults that pass: no connection free (53), a server that stops, restarts or begins (57P). */
@@ -36,12 +40,22 @@ export const isPassing = (error: SqlError): boolean =>
  */
 export const orphanedAfter = "SET LOCAL idle_in_transaction_session_timeout = '60s'"
 
-/** Retry of work that a passing fault of the database may have stopped; permanent faults are not repeated. */
+const isPassingFault = (error: { readonly _tag: string }): boolean =>
+  error._tag === "SqlError" && isPassing(error as SqlError)
+
+/** What a step of a run does in the database: it waits for one that is away. Permanent faults are not repeated. */
+export const surviving = survive("the database", isPassingFault, (error) => sqlMessage(error as SqlError))
+
+/** The same for what somebody waits for: a request is answered within seconds. */
 export const passingFaults = {
-  while: (error: { readonly _tag: string }) => error._tag === "SqlError" && isPassing(error as SqlError),
+  while: isPassingFault,
   schedule: Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("5 seconds")]).pipe(Schedule.jittered),
   times: 6
 }
+
+/** The fields of an error of the server, as far as it sent them (PostgreSQL manual, 55.8). */
+export const sqlFields = (error: SqlError): { readonly code?: string; readonly detail?: string } =>
+  (error.reason.cause ?? {}) as { readonly code?: string; readonly detail?: string }
 
 /** What the server said, without the statement and its parameters: those may hold product data. */
 export const sqlMessage = (error: SqlError): string => {

@@ -32,6 +32,20 @@ export const httpUrl: Form<string> = {
   expects: "an http:// or https:// address"
 }
 
+/** Names with commas between them. */
+export const names: Form<ReadonlySet<string>> = {
+  schema: Schema.String.check(Schema.isPattern(/^[\w.]+(?:\s*,\s*[\w.]+)*$/)).pipe(
+    Schema.decodeTo(
+      Schema.ReadonlySet(Schema.String),
+      SchemaTransformation.transform({
+        decode: (text): ReadonlySet<string> => new Set(text.split(/\s*,\s*/)),
+        encode: (set) => [...set].join(",")
+      })
+    )
+  ),
+  expects: "names with commas between them"
+}
+
 /** A length of time in words, such as `5 minutes`. */
 const lengthOfTime: Form<Duration.Duration> = {
   schema: Schema.DurationFromString.check(

@@ -12,6 +12,7 @@ const breaks = [
   "error-line",
   "invalid-json-line",
   "undecodable",
+  "unknown-shape",
   "duplicate-line",
   "gap",
   "wrong-total",

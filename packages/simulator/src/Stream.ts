@@ -17,6 +17,8 @@ const struck = (fault: Fault["fault"], line: string, total: number): string => {
     case "invalid-json-line":
       return `${line.slice(0, Math.floor(line.length / 2))}\n`
     case "undecodable":
+      return `${line.slice(0, -3)},"note":"\\u0000"}}\n`
+    case "unknown-shape":
       return `${line.slice(0, -3).replace(/"publicPrice":[^,]+,/, "")},"publicPrice":"free"}}\n`
     case "duplicate-line":
       return line + line

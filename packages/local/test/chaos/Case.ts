@@ -69,8 +69,8 @@ export const onTheWay = (name: string, way: Way, trap: (dice: Dice, house: House
 /** The same at a place of its own with each seed. */
 export const anywhere = (...fault: Parameters<typeof onTheWay>): Case => ({ ...onTheWay(...fault), anywhere: true })
 
-/** Waits until the maintainer wants of a table what a lock of this mode keeps it from: writing to it, or emptying it. */
-export const locked = (table: string, mode: "SHARE" | "ACCESS SHARE" = "SHARE"): Case["begin"] =>
+/** Waits until the maintainer wants to write to a table, and keeps it from that. */
+export const locked = (table: string): Case["begin"] =>
   Effect.fnUntraced(function* () {
     const sql = yield* SqlClient
     const isLocked = yield* Deferred.make<void>()
@@ -78,7 +78,7 @@ export const locked = (table: string, mode: "SHARE" | "ACCESS SHARE" = "SHARE"):
     const holder = yield* Effect.forkScoped(
       sql.withTransaction(
         sql
-          .unsafe(`LOCK TABLE ${table} IN ${mode} MODE`)
+          .unsafe(`LOCK TABLE ${table} IN SHARE MODE`)
           .pipe(Effect.andThen(Deferred.succeed(isLocked, undefined)), Effect.andThen(Deferred.await(letGo)))
       )
     )

@@ -42,7 +42,7 @@ const guards: ReadonlyArray<Guard> = [
   {
     name: "requests add up to what the first one announced, each record once",
     breaks: [
-      ["packages/fetcher/src/Cutter.ts", "if (!cursor.isNew(line)) continue", "cursor.isNew(line)"],
+      ["packages/fetcher/src/Cutter.ts", "else if (!cursor.isNew(line)) return false", "else cursor.isNew(line)"],
       ["packages/fetcher/src/Cutter.ts", "if (records !== total()) throw", "if (records < total()) throw"]
     ],
     noticedBy: "source: cut at any byte"
@@ -56,8 +56,8 @@ const guards: ReadonlyArray<Guard> = [
     name: "a publish counts what is staged",
     breaks: [
       [
-        "packages/maintainer/src/Publish.ts",
-        "const incomplete = incompleteness(staged, records)",
+        "packages/domain/src/PublishRules.ts",
+        "const incomplete = incompleteness(staged, scope.records)",
         "const incomplete: string | undefined = undefined"
       ]
     ],
@@ -68,8 +68,8 @@ const guards: ReadonlyArray<Guard> = [
     breaks: [
       [
         "packages/maintainer/src/Publish.ts",
-        "sql\n          .withTransaction(decideAndWrite(request, manifest))",
-        "decideAndWrite(request, manifest)"
+        "sql.withTransaction(decideAndWrite(request, manifest, attempt))",
+        "decideAndWrite(request, manifest, attempt)"
       ]
     ],
     noticedBy: "maintainer: publishing, at the products"

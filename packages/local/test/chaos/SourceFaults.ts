@@ -73,19 +73,12 @@ export const sourceFaults: ReadonlyArray<Case> = [
   changedMeanwhile,
   { ...fromSource("change-mid-stream", "succeeded"), changing: true },
   ...["cut-between-lines", "stall", "error-line", "gap", "server-error"].map((fault) => fromSource(fault, "succeeded")),
-  ...[
-    "reset",
-    "cut-mid-line",
-    "duplicate-line",
-    "oversized-line",
-    "wrong-total",
-    "total-changes",
-    "html",
-    "maintenance"
-  ].map((fault) => ({
-    ...fromSource(fault, "succeeded"),
-    thorough: true
-  })),
+  ...["reset", "cut-mid-line", "duplicate-line", "wrong-total", "total-changes", "html", "maintenance"].map(
+    (fault) => ({
+      ...fromSource(fault, "succeeded"),
+      thorough: true
+    })
+  ),
   fromSource("rate-limited", "succeeded"),
   fromSource("rate-limited", "succeeded", { retryAfter: 1 }),
   fromSource("slow-drip", "succeeded", { at: 1400, delayMs: 2 }),

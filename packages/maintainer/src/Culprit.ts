@@ -1,0 +1,51 @@
+import type { RunId } from "@medipim/domain/Ids"
+import { sqlFields } from "@medipim/platform/Postgres"
+import { Data, Effect, Option } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import { ProductTable } from "./ProductTable.ts"
+
+/** Ends the search without a trace in the database, and keeps what it found. */
+class RollBack extends Data.TaggedError("RollBack")<{ readonly product: string | undefined }> {}
+
+/** SQLSTATE classes of what the values of a row have caused: data, constraints, errors that triggers raise, limits of size. */
+const ofValues = /^(?:22|23|P0|54)/
+
+export const isOfValues = (error: SqlError): boolean => ofValues.test(sqlFields(error).code ?? "")
+
+/** A search among 108,000 rows writes them about twice. */
+const longestSearch = "3 minutes"
+
+/**
+ * The product at which the rows of a run stop being writable: the error of a constraint names a key or a value, and often
+ * not even that. Halves the rows, writes each half and takes it back when it fails; in the end nothing is written.
+ */
+export const culpritOf = Effect.fn("Culprit.of")(function* (runId: RunId) {
+  const sql = yield* SqlClient
+  const table = yield* ProductTable
+
+  const fails = (ids: ReadonlyArray<string>) =>
+    Effect.match(sql.withTransaction(table.write(runId, ids)), { onSuccess: () => false, onFailure: () => true })
+
+  const search = Effect.gen(function* () {
+    yield* sql`SET LOCAL statement_timeout = 0`
+    const staged = yield* sql<{ readonly id: string }>`SELECT id FROM medipim.stage_products
+      WHERE run_id = ${runId} ORDER BY record`
+    let ids = staged.map(({ id }) => id)
+    while (ids.length > 1) {
+      const middle = Math.ceil(ids.length / 2)
+      const first = ids.slice(0, middle)
+      // A half that can be written stays: what the other half collides with may be in it.
+      ids = (yield* fails(first)) ? first : ids.slice(middle)
+    }
+    const [last] = ids
+    return yield* new RollBack({ product: last !== undefined && (yield* fails([last])) ? last : undefined })
+  })
+
+  return yield* sql.withTransaction(search).pipe(
+    Effect.catchTag("RollBack", ({ product }) => Effect.succeed(Option.fromUndefinedOr(product))),
+    Effect.timeoutOption(longestSearch),
+    Effect.map(Option.flatten),
+    Effect.orElseSucceed(() => Option.none<string>())
+  )
+})

@@ -1,0 +1,41 @@
+import type { RunId } from "@medipim/domain/Ids"
+import { type SourceColumn, sourceColumns } from "@medipim/domain/ProductColumns"
+import { type LostField, lossLimit } from "@medipim/domain/PublishRules"
+import { Effect } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { type CountedColumns, columnsOf, countsByColumn, hasValue, sourceColumnNames } from "./ColumnCounts.ts"
+
+const lost = countsByColumn(
+  sourceColumnNames,
+  (column) => `${hasValue("p", column)} AND NOT (${hasValue("s", column)})`,
+  "s.id"
+)
+const held = countsByColumn(sourceColumnNames, (column) => hasValue("p", column), "p.id")
+const none: CountedColumns = { counts: [], examples: [] }
+
+/** The fields that many products of the run have lost, with how many have them now. */
+export const lostFields = Effect.fn("LostFields.lostFields")(function* (runId: RunId) {
+  const sql = yield* SqlClient
+  const [losses = none] = yield* sql.unsafe<CountedColumns>(
+    `SELECT ${lost} FROM medipim.stage_products AS s JOIN public.products AS p USING (id)
+    WHERE s.run_id = $1 AND s.change = 'updated'`,
+    [runId]
+  )
+  const many = columnsOf(sourceColumnNames, losses).filter(({ rows }) => rows >= lossLimit.products)
+  if (many.length === 0) return []
+  const [holders = none] = yield* sql.unsafe<CountedColumns>(
+    `SELECT ${held} FROM public.products AS p WHERE p.removed_at IS NULL`
+  )
+  const heldBy = new Map(columnsOf(sourceColumnNames, holders).map(({ column, rows }) => [column, rows]))
+  const fields = new Map<string, LostField>()
+  for (const { column, rows, example } of many) {
+    const field = fieldOf(column)
+    // Two columns may come from one field.
+    if (rows > (fields.get(field)?.products ?? 0)) {
+      fields.set(field, { field, products: rows, example, holders: heldBy.get(column) ?? rows })
+    }
+  }
+  return [...fields.values()]
+})
+
+const fieldOf = (column: SourceColumn): string => sourceColumns[column].field

@@ -1,0 +1,75 @@
+import { Context, DateTime, Duration, Effect, Schedule } from "effect"
+
+/** What a process waits for, since when (ISO text), and what was said the last time it asked. */
+export interface Wait {
+  readonly what: string
+  readonly since: string
+  readonly reason: string
+}
+
+/** What this process is waiting for now, for `GET /status`. */
+export class Waits extends Context.Reference<Map<symbol, Wait>>("platform/Waits", {
+  defaultValue: () => new Map()
+}) {}
+
+export const currentWaits = Effect.map(Waits, (waits): ReadonlyArray<Wait> => [...waits.values()])
+
+/**
+ * The one policy for what is away for a while: a store, a database, a source, a service. A step that meets an outage asks
+ * again for so long before it fails. It is met where the network is met; what calls a step does not wait once more.
+ */
+export const outagePatience = Duration.seconds(150)
+
+const retries = Schedule.min([Schedule.exponential("250 millis"), Schedule.spaced("5 seconds")]).pipe(
+  Schedule.jittered,
+  Schedule.upTo({ duration: outagePatience })
+)
+
+/** Notes what is waited for while this effect runs; an earlier note of the same wait keeps its beginning. */
+const note = (key: symbol, what: string, reason: string) =>
+  Effect.gen(function* () {
+    const waits = yield* Waits
+    const before = waits.get(key)
+    waits.set(key, { what, since: before?.since ?? DateTime.formatIso(yield* DateTime.now), reason })
+    if (before === undefined) {
+      const limit = Duration.format(outagePatience)
+      yield* Effect.logWarning(`Waiting for ${what} for up to ${limit}: ${reason}`)
+    }
+  })
+
+const forget = (key: symbol) =>
+  Effect.gen(function* () {
+    const waits = yield* Waits
+    const wait = waits.get(key)
+    waits.delete(key)
+    if (wait !== undefined) yield* Effect.logInfo(`No longer waiting for ${wait.what} (since ${wait.since})`)
+  })
+
+/** Asks again while an outage lasts, and shows meanwhile what is waited for. */
+export const survive =
+  <E>(what: string, isPassing: (error: E) => boolean, reasonOf: (error: E) => string) =>
+  <A, E2 extends E, R>(effect: Effect.Effect<A, E2, R>): Effect.Effect<A, E2, R> =>
+    Effect.suspend(() => {
+      const key = Symbol(what)
+      return effect.pipe(
+        Effect.tapError((error) => (isPassing(error) ? note(key, what, reasonOf(error)) : Effect.void)),
+        Effect.retry({ while: isPassing, schedule: retries }),
+        Effect.ensuring(forget(key))
+      )
+    })
+
+/** Shows what is waited for while this effect runs, as long as `look` finds something; it does not end by itself. */
+export const watch = <E, R>(
+  what: string,
+  look: Effect.Effect<string | undefined, E, R>,
+  every: Duration.Input
+): Effect.Effect<never, E, R> =>
+  Effect.suspend(() => {
+    const key = Symbol(what)
+    return look.pipe(
+      Effect.flatMap((reason) => (reason === undefined ? forget(key) : note(key, what, reason))),
+      Effect.andThen(Effect.sleep(every)),
+      Effect.forever,
+      Effect.ensuring(forget(key))
+    )
+  })
