@@ -56,6 +56,10 @@ export const noProgress: Progress = {
   errors: []
 }
 
+/** What a run waits for, since when (ISO text), and what was said the last time it asked. */
+export const Wait = Schema.Struct({ what: Schema.String, since: Schema.String, reason: Schema.String })
+export type Wait = typeof Wait.Type
+
 /** Why a run failed, in a form a person can act on. `code` is the tag of the error that ended it. */
 export const RunFailure = Schema.Struct({ code: Schema.String, message: Schema.String })
 export type RunFailure = typeof RunFailure.Type
@@ -72,6 +76,8 @@ export const Run = Schema.Struct({
   phase: Phase,
   snapshotId: Schema.NullOr(SnapshotId),
   progress: Progress,
+  /** While it is running: what it cannot go on without just now. */
+  waitingFor: Schema.optionalKey(Schema.Array(Wait)),
   failure: Schema.NullOr(RunFailure),
   startTime: Schema.String,
   endTime: Schema.NullOr(Schema.String),
@@ -100,6 +106,6 @@ export const percentOf = (mode: Mode, phase: Phase, progress: Progress): number 
   return shares[phase]
 }
 
-/** Seconds until the end if the rest goes on as the run has so far. */
+/** Seconds until the end if the rest goes on as the run has so far; null when that is not known, or a clock was set back. */
 export const etaSeconds = (percent: number, elapsedMillis: number): number | null =>
-  percent < 1 ? null : Math.round((elapsedMillis / percent) * ((100 - percent) / 1000))
+  percent < 1 || elapsedMillis < 0 ? null : Math.round((elapsedMillis / percent) * ((100 - percent) / 1000))

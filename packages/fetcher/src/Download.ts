@@ -83,7 +83,7 @@ export class Download extends Context.Service<
     readonly asked: Asked
     /**
      * Goes on where an earlier call was stopped or killed, and does nothing more when the snapshot is complete. A
-     * failure leaves the parts: the next call goes on behind them, and `Snapshots.prune` clears what nobody asks for.
+     * failure leaves the parts: the next call goes on behind them, and `POST /snapshots/prune` removes what is not kept.
      */
     readonly run: (id: SnapshotId, onProgress: OnProgress) => Effect.Effect<Manifest, DownloadError>
   }
@@ -164,12 +164,6 @@ export class Download extends Context.Service<
 
         const told = (error: StreamBroken) => Effect.andThen(Effect.logWarning(error.message), Metric.update(breaks, 1))
 
-        /** Housekeeping never spoils a download. */
-        const prune = snapshots.prune.pipe(
-          Effect.tap((gone) => (gone.length === 0 ? Effect.void : Effect.logInfo("Old snapshots were removed", gone))),
-          Effect.ignore({ log: "Warn" })
-        )
-
         const run = Effect.fn("Download.run")(function* (id: SnapshotId, onProgress: OnProgress) {
           const complete = yield* snapshots.find(id)
           if (Option.isSome(complete)) return complete.value
@@ -181,8 +175,7 @@ export class Download extends Context.Service<
                 ? Effect.ignore(checkpoints.clear(id), { log: "Warn" })
                 : Effect.void
             ),
-            Effect.retry(newBeginnings),
-            Effect.tap(() => prune)
+            Effect.retry(newBeginnings)
           )
         })
 

@@ -1,10 +1,11 @@
 import { isDeepStrictEqual } from "node:util"
 import { SnapshotId, timedIdOf } from "@medipim/domain/Ids"
 import { type Manifest, summaryOf } from "@medipim/domain/Snapshot"
-import { SnapshotStore } from "@medipim/domain/SnapshotStore"
+import { SnapshotStore, type StoreError } from "@medipim/domain/SnapshotStore"
 import { type Busy, Unavailable } from "@medipim/http-api/Failure"
 import { FetcherApi } from "@medipim/http-api/FetcherApi"
 import { jobEvents } from "@medipim/platform/JobEvents"
+import { currentWaits } from "@medipim/platform/Outage"
 import { readiness } from "@medipim/platform/Readiness"
 import { Clock, Effect, Layer, Random } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
@@ -33,6 +34,8 @@ const newId = Effect.gen(function* () {
 const retryable = (error: DownloadError | Busy): boolean =>
   error._tag === "StreamBroken" || error._tag === "Busy" || error.retryable
 
+const unavailable = ({ _tag, message, retryable }: StoreError) => new Unavailable({ message, retryable, code: _tag })
+
 const progressEvent = (snapshotId: SnapshotId, progress: Progress) =>
   ({ _tag: "Progress", snapshotId, ...progress }) as const
 
@@ -50,12 +53,14 @@ const fetcherLayer = HttpApiBuilder.group(
     })
     return handlers.handleAll({
       status: () =>
-        Effect.map(Clock.currentTimeMillis, (now) => {
+        Effect.gen(function* () {
           const running = job.current()
+          const now = yield* Clock.currentTimeMillis
           return {
             isRunning: running !== undefined,
             progress: running === undefined ? null : progressEvent(running.snapshotId, running.progress),
-            uptimeSeconds: Math.floor((now - startedAt) / 1000)
+            waitingFor: yield* currentWaits,
+            uptimeSeconds: Math.max(0, Math.floor((now - startedAt) / 1000))
           }
         }),
       run: Effect.fnUntraced(function* ({ payload }) {
@@ -76,8 +81,16 @@ const fetcherLayer = HttpApiBuilder.group(
       snapshots: () =>
         snapshots.list.pipe(
           Effect.map((list) => ({ snapshots: list.map(listed) })),
-          Effect.mapError(({ _tag, message, retryable }) => new Unavailable({ message, retryable, code: _tag }))
+          Effect.mapError(unavailable)
+        ),
+      prune: ({ payload }) => {
+        const running = job.current()
+        const keep = running === undefined ? payload.keep : [...payload.keep, running.snapshotId]
+        return snapshots.prune(new Set(keep)).pipe(
+          Effect.map((removed) => ({ removed })),
+          Effect.mapError(unavailable)
         )
+      }
     })
   })
 )

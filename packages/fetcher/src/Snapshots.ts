@@ -4,8 +4,6 @@ import { SnapshotStore, StoreError } from "@medipim/domain/SnapshotStore"
 import { Context, Effect, Layer, Option, Schema, Stream } from "effect"
 
 const readsAtOnce = 4
-/** A week of nights: enough to look back, and to publish an earlier state again. */
-const kept = 7
 const decodeManifest = Schema.decodeUnknownEffect(Schema.fromJsonString(Manifest))
 const isSnapshotId = Schema.is(SnapshotId)
 
@@ -15,10 +13,10 @@ export class Snapshots extends Context.Service<
   {
     /** `None` while there is no manifest. */
     readonly find: (id: SnapshotId) => Effect.Effect<Option.Option<Manifest>, StoreError>
-    /** Newest first. */
+    /** Newest first, as far as their names tell; the database knows their order. */
     readonly list: Effect.Effect<ReadonlyArray<Manifest>, StoreError>
-    /** Removes old snapshots, and what downloads that were killed have left. Answers what went. */
-    readonly prune: Effect.Effect<ReadonlyArray<SnapshotId>, StoreError>
+    /** Removes all but these, also what downloads that were killed have left. Answers what went. */
+    readonly prune: (keep: ReadonlySet<SnapshotId>) => Effect.Effect<ReadonlyArray<SnapshotId>, StoreError>
   }
 >()("fetcher/Snapshots") {
   static readonly layer = Layer.effect(
@@ -69,16 +67,11 @@ export class Snapshots extends Context.Service<
         yield* store.remove(objects.map(({ key }) => key))
       })
 
-      const prune = Effect.gen(function* () {
-        // An empty answer is stored too, but must not push a catalogue out.
-        const complete = (yield* list).filter(({ complete }) => complete).map(({ snapshotId }) => snapshotId)
-        const newest = complete[0]
-        const keep = new Set(complete.slice(0, kept))
-        // What is newer than the newest complete one may be a download that goes on.
-        const old = (yield* ids).filter((id) => !keep.has(id) && newest !== undefined && id < newest)
+      const prune = Effect.fn("Snapshots.prune")(function* (keep: ReadonlySet<SnapshotId>) {
+        const old = (yield* ids).filter((id) => !keep.has(id))
         yield* Effect.forEach(old, remove, { discard: true })
         return old
-      }).pipe(Effect.withSpan("Snapshots.prune"))
+      })
 
       return Snapshots.of({ find, list, prune })
     })

@@ -1,4 +1,5 @@
 import { SnapshotId } from "@medipim/domain/Ids"
+import { Wait } from "@medipim/domain/Run"
 import { SnapshotSummary } from "@medipim/domain/Snapshot"
 import { Schema } from "effect"
 import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
@@ -34,8 +35,13 @@ export type FetchEvent = typeof FetchEvent.Type
 export const FetcherStatus = Schema.Struct({
   isRunning: Schema.Boolean,
   progress: Schema.NullOr(FetchProgress),
+  /** What it cannot go on without just now: its store, its database, its source, a lock. */
+  waitingFor: Schema.optionalKey(Schema.Array(Wait)),
   uptimeSeconds: Schema.Int
 })
+
+/** `POST /snapshots/prune`: which snapshots stay. */
+export const PruneRequest = Schema.Struct({ keep: Schema.Array(SnapshotId) })
 
 export class FetcherGroup extends HttpApiGroup.make("fetcher", { topLevel: true })
   .add(
@@ -47,6 +53,11 @@ export class FetcherGroup extends HttpApiGroup.make("fetcher", { topLevel: true 
     }),
     HttpApiEndpoint.get("snapshots", "/snapshots", {
       success: Schema.Struct({ snapshots: Schema.Array(SnapshotSummary) }),
+      error: Unavailable
+    }),
+    HttpApiEndpoint.post("prune", "/snapshots/prune", {
+      payload: PruneRequest,
+      success: Schema.Struct({ removed: Schema.Array(SnapshotId) }),
       error: Unavailable
     })
   )

@@ -1,5 +1,6 @@
 import { RunId, SnapshotId } from "@medipim/domain/Ids"
 import { PublishCounts, PublishRefused } from "@medipim/domain/PublishRules"
+import { Wait } from "@medipim/domain/Run"
 import { Schema } from "effect"
 import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
 import { AdminKey } from "./AdminKey.ts"
@@ -82,6 +83,8 @@ export const MaintainerStatus = Schema.Struct({
   isRunning: Schema.Boolean,
   chunks: Schema.Array(Schema.Struct(Chunk)),
   publishing: Schema.NullOr(RunId),
+  /** What it cannot go on without just now: its store, its database, its source, a lock. */
+  waitingFor: Schema.optionalKey(Schema.Array(Wait)),
   uptimeSeconds: Schema.Int
 })
 

@@ -1,5 +1,5 @@
 import { RunId } from "@medipim/domain/Ids"
-import { Phase, Progress, Run, RunStatus } from "@medipim/domain/Run"
+import { Phase, Progress, Run, RunStatus, Wait } from "@medipim/domain/Run"
 import { SyncOptions } from "@medipim/domain/SyncOptions"
 import { Schema } from "effect"
 import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
@@ -32,12 +32,16 @@ export const OrchestratorStatus = Schema.Struct({
   mode: Schema.NullOr(Run.fields.mode),
   startTime: Schema.NullOr(Schema.String),
   progress: Progress,
+  /** What the running sync cannot go on without just now. */
+  waitingFor: Schema.optionalKey(Schema.Array(Wait)),
   lastRun: Schema.NullOr(Run),
   lastSuccessAt: Schema.NullOr(Schema.String),
-  /** True when the catalogue was last published more than 26 hours ago, or never. */
+  /** True unless the source of what is published was asked in the last 26 hours, by the clock of the database. */
   stale: Schema.Boolean,
   /** When the built-in schedule starts the next sync; null without one. */
   nextScheduledRun: Schema.NullOr(Schema.String),
+  /** Bytes of each table with its indexes, and of the whole database. */
+  sizes: Schema.optionalKey(Schema.Record(Schema.String, Schema.Int)),
   uptimeSeconds: Schema.Int
 })
 export type OrchestratorStatus = typeof OrchestratorStatus.Type

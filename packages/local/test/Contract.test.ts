@@ -77,6 +77,7 @@ layer(TestStack.layer(300), { excludeTestServices: true, timeout: "60 seconds" }
           "GET /status",
           "POST /run",
           "GET /snapshots",
+          "POST /snapshots/prune",
           "POST /publish",
           "GET /rejected",
           "POST /rejected/replay",

@@ -2,6 +2,7 @@ import { SnapshotStore, type StoreError } from "@medipim/domain/SnapshotStore"
 import { type Busy, Unavailable } from "@medipim/http-api/Failure"
 import { MaintainerApi } from "@medipim/http-api/MaintainerApi"
 import { jobEvents } from "@medipim/platform/JobEvents"
+import { currentWaits } from "@medipim/platform/Outage"
 import { isPassing, sqlMessage } from "@medipim/platform/Postgres"
 import { databaseCheck, readiness } from "@medipim/platform/Readiness"
 import { Clock, Effect, Layer } from "effect"
@@ -63,12 +64,16 @@ const maintainerLayer = HttpApiBuilder.group(
     const startedAt = yield* Clock.currentTimeMillis
     return handlers.handleAll({
       status: () =>
-        Effect.map(Clock.currentTimeMillis, (now) => ({
-          isRunning: jobs.chunks().length > 0 || jobs.publishing() !== null,
-          chunks: jobs.chunks(),
-          publishing: jobs.publishing(),
-          uptimeSeconds: Math.floor((now - startedAt) / 1000)
-        })),
+        Effect.gen(function* () {
+          const now = yield* Clock.currentTimeMillis
+          return {
+            isRunning: jobs.chunks().length > 0 || jobs.publishing() !== null,
+            chunks: jobs.chunks(),
+            publishing: jobs.publishing(),
+            waitingFor: yield* currentWaits,
+            uptimeSeconds: Math.max(0, Math.floor((now - startedAt) / 1000))
+          }
+        }),
       run: Effect.fnUntraced(function* ({ payload }) {
         const { runId, offset } = payload
         yield* jobs.assertFree(payload)

@@ -1,36 +1,45 @@
 import type { RunId } from "@medipim/domain/Ids"
-import { Effect, Schedule } from "effect"
-import type { RunRecords } from "./RunRecords.ts"
+import { Duration, Effect, Schedule } from "effect"
+import type { RunRecords, RunState } from "./RunRecords.ts"
 import { SyncFailed } from "./ServiceCalls.ts"
 
 /** The code of a run that somebody has stopped. */
 export const cancelledCode = "Cancelled"
 
 /** How often the record of the run is asked while a step goes on. */
-const look = "1 second"
+const pollInterval = "1 second"
 
-const cancelled = Effect.fail(
-  new SyncFailed({ code: cancelledCode, message: "The run was cancelled.", retryable: false })
-)
+const stoppedBy = (state: Exclude<RunState, "active">, longest: Duration.Duration): SyncFailed =>
+  state === "over"
+    ? new SyncFailed({ code: cancelledCode, message: "The run was cancelled.", retryable: false })
+    : new SyncFailed({
+        code: "RunTimeout",
+        message: `The run was stopped after ${Duration.format(longest)} (MAX_RUN_DURATION); nothing was published.`,
+        retryable: false
+      })
 
 /**
- * Does a step of a run until somebody stops the run. The record decides: when it says that the run is over, whatever goes
- * on for it stops.
+ * Does a step of a run until somebody stops the run, or it has taken too long. The record decides: when it says that the
+ * run is over, all work for it stops.
  */
-export const unlessCancelled = <A, R>(
+export const whileActive = <A, R>(
   records: RunRecords["Service"],
   runId: RunId,
+  longest: Duration.Duration,
   execute: Effect.Effect<A, SyncFailed, R>
 ): Effect.Effect<A, SyncFailed, R> => {
   // While the database does not answer, the work that needs it will notice.
-  const goesOn = Effect.orElseSucceed(records.goesOn(runId), () => true)
-  const stopped = goesOn.pipe(
-    Effect.repeat({ schedule: Schedule.spaced(look), while: (running) => running }),
-    Effect.andThen(cancelled)
+  const state = Effect.orElseSucceed(records.state(runId, longest), (): RunState => "active")
+  const failUnlessActive = (state: RunState) =>
+    state === "active" ? Effect.void : Effect.fail(stoppedBy(state, longest))
+  const stopped = state.pipe(
+    Effect.flatMap(failUnlessActive),
+    Effect.repeat(Schedule.spaced(pollInterval)),
+    Effect.andThen(Effect.never)
   )
   return execute.pipe(
     // A service may notice first, and refuse to work for a run that is over.
-    Effect.catch((error) => Effect.flatMap(goesOn, (running) => (running ? Effect.fail(error) : cancelled))),
+    Effect.catch((error) => state.pipe(Effect.flatMap(failUnlessActive), Effect.andThen(Effect.fail(error)))),
     Effect.raceFirst(stopped)
   )
 }

@@ -8,6 +8,7 @@ import { RunRecords } from "./RunRecords.ts"
 /** What a run tells about itself while it goes on. */
 export interface Journal {
   readonly phase: (phase: Phase) => Effect.Effect<void>
+  readonly currentPhase: () => Phase
   readonly snapshot: (id: SnapshotId) => Effect.Effect<void>
   readonly update: (change: Partial<Progress>) => Effect.Effect<void>
   /** Counts of the chunk at this offset, so far. */
@@ -33,8 +34,10 @@ const sumOf = (chunks: Iterable<ChunkCounts>) => {
  * Opens the journal of a run. After a restart it begins empty and fills again as the steps that were done before answer
  * from the workflow's storage.
  */
-export const openJournal = Effect.fnUntraced(function* (runId: RunId, mode: Mode, startedAt: number) {
+export const openJournal = Effect.fnUntraced(function* (runId: RunId, mode: Mode) {
   const records = yield* RunRecords
+  // By the clock of this process alone: the one of the database may say something else.
+  const openedAt = yield* Clock.currentTimeMillis
   const one = yield* Semaphore.make(1)
   const chunks = new Map<number, ChunkCounts>()
   const done = new Set<number>()
@@ -48,7 +51,7 @@ export const openJournal = Effect.fnUntraced(function* (runId: RunId, mode: Mode
       Effect.gen(function* () {
         const now = yield* Clock.currentTimeMillis
         const percent = percentOf(mode, phase, progress)
-        progress = { ...progress, percent, etaSeconds: etaSeconds(percent, now - startedAt) }
+        progress = { ...progress, percent, etaSeconds: etaSeconds(percent, now - openedAt) }
         yield* records.advance(runId, { phase, progress, snapshotId })
         writtenAt = yield* Clock.currentTimeMillis
       })
@@ -70,6 +73,7 @@ export const openJournal = Effect.fnUntraced(function* (runId: RunId, mode: Mode
         phase = next
         return write
       }),
+    currentPhase: () => phase,
     snapshot: (id) =>
       Effect.suspend(() => {
         snapshotId = id

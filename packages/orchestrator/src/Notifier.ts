@@ -27,6 +27,8 @@ export class Notifier extends Context.Service<
      * Without an address nobody is told, and that is no failure, except for a run that does nothing else.
      */
     readonly send: (run: Run) => Effect.Effect<void, NotTold>
+    /** The same for a sync of the schedule that was due at this time (ISO text) and could not begin: `run` is null. */
+    readonly cannotBegin: (due: string, reason: string) => Effect.Effect<void, NotTold>
   }
 >()("orchestrator/Notifier") {
   static readonly layer = (address: Option.Option<Redacted.Redacted>) =>
@@ -35,10 +37,14 @@ export class Notifier extends Context.Service<
       Effect.gen(function* () {
         const client = yield* HttpClient.HttpClient
 
-        const post = Effect.fn("Notifier.post")(function* (url: Redacted.Redacted, run: Run) {
+        const post = Effect.fn("Notifier.post")(function* (
+          url: Redacted.Redacted,
+          key: string,
+          body: { readonly text: string; readonly run: Run | null }
+        ) {
           const { status } = yield* HttpClientRequest.post(Redacted.value(url)).pipe(
-            HttpClientRequest.setHeader("idempotency-key", run.runId),
-            HttpClientRequest.bodyJsonUnsafe({ text: textOf(run), run }),
+            HttpClientRequest.setHeader("idempotency-key", key),
+            HttpClientRequest.bodyJsonUnsafe(body),
             client.execute,
             Effect.timeout("10 seconds"),
             Effect.mapError(() => new NotTold({ message: "NOTIFY_URL does not answer.", passing: true })),
@@ -60,7 +66,16 @@ export class Notifier extends Context.Service<
                 run.mode === "notification-only"
                   ? Effect.fail(new NotTold({ message: "NOTIFY_URL is not set on the orchestrator.", passing: false }))
                   : Effect.void,
-              onSome: (url) => post(url, run)
+              onSome: (url) => post(url, run.runId, { text: textOf(run), run })
+            }),
+          cannotBegin: (due, reason) =>
+            Option.match(address, {
+              onNone: () => Effect.void,
+              onSome: (url) =>
+                post(url, `schedule-${due}`, {
+                  text: `MediPim AU Sync: the sync due at ${due} cannot begin: ${reason}`,
+                  run: null
+                })
             })
         })
       })

@@ -1,7 +1,15 @@
 import { CronText, TimezoneName } from "@medipim/domain/Schedule"
 import { largestChunk, smallestChunk } from "@medipim/domain/SyncOptions"
-import { databaseSettings, httpUrl, secret, serverSettings, wholeNumber } from "@medipim/platform/ServiceSettings"
+import {
+  databaseSettings,
+  httpUrl,
+  lengthOfTime,
+  secret,
+  serverSettings,
+  wholeNumber
+} from "@medipim/platform/ServiceSettings"
 import { loadSettings, optional, withDefault } from "@medipim/platform/Settings"
+import { Duration } from "effect"
 
 /** The environment of the orchestrator. */
 export const orchestratorConfig = loadSettings({
@@ -18,6 +26,13 @@ export const orchestratorConfig = loadSettings({
     20_000
   ),
   chunkConcurrency: withDefault("CHUNK_CONCURRENCY", "chunks staged at once", wholeNumber(1, 8), 2),
+  maxRunDuration: withDefault(
+    "MAX_RUN_DURATION",
+    "a run that takes longer is stopped",
+    lengthOfTime,
+    Duration.hours(4)
+  ),
+  historyDays: withDefault("HISTORY_DAYS", "how long runs and changes of products are kept", wholeNumber(1, 3650), 90),
   cron: optional("SYNC_CRON", "when a sync starts by itself, in SYNC_TIMEZONE", {
     schema: CronText,
     expects: "a cron of five fields (minute hour day month weekday) that some moment matches"

@@ -2,17 +2,17 @@ import { noProgress } from "@medipim/domain/Run"
 import { Unavailable } from "@medipim/http-api/Failure"
 import { OrchestratorApi } from "@medipim/http-api/OrchestratorApi"
 import { sqlMessage } from "@medipim/platform/Postgres"
+import { PublishOrder } from "@medipim/platform/PublishOrder"
 import { databaseCheck, readiness } from "@medipim/platform/Readiness"
 import { Clock, Effect, Layer, Option } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { SqlClient } from "effect/sql/SqlClient"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
+import { Retention } from "./Retention.ts"
 import { RunRecords } from "./RunRecords.ts"
 import { Runs } from "./Runs.ts"
 import { SyncSchedule } from "./SyncSchedule.ts"
 
-/** A catalogue that was not published for longer is stale: a nightly sync and two hours. */
-const staleAfterMillis = 26 * 60 * 60 * 1000
 const defaultRuns = 20
 
 const systemLayer = HttpApiBuilder.group(
@@ -39,11 +39,13 @@ const orchestratorLayer = HttpApiBuilder.group(
     const records = yield* RunRecords
     const runs = yield* Runs
     const schedule = yield* SyncSchedule
+    const order = yield* PublishOrder
+    const retention = yield* Retention
     const startedAt = yield* Clock.currentTimeMillis
 
     const status = Effect.gen(function* () {
       const [last] = yield* records.list(1)
-      const published = Option.getOrUndefined(yield* records.lastPublished)
+      const { publishedAt, isFresh } = yield* order.freshness
       const now = yield* Clock.currentTimeMillis
       const running = last?.status === "running" ? last : undefined
       return {
@@ -53,12 +55,14 @@ const orchestratorLayer = HttpApiBuilder.group(
         mode: running?.mode ?? null,
         startTime: running?.startTime ?? null,
         progress: last?.progress ?? noProgress,
+        waitingFor: running?.waitingFor ?? [],
         lastRun: running === undefined ? (last ?? null) : ((yield* records.list(2))[1] ?? null),
-        lastSuccessAt: published?.at ?? null,
+        lastSuccessAt: publishedAt,
         // By the age of what was published: an old snapshot that is published again does not make the catalogue fresh.
-        stale: published === undefined || now - Date.parse(published.snapshotAt) > staleAfterMillis,
+        stale: !isFresh,
         nextScheduledRun: Option.getOrNull(yield* schedule.next),
-        uptimeSeconds: Math.floor((now - startedAt) / 1000)
+        sizes: yield* retention.sizes,
+        uptimeSeconds: Math.max(0, Math.floor((now - startedAt) / 1000))
       }
     })
 

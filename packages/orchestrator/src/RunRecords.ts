@@ -1,14 +1,18 @@
 import { type RunId, type SnapshotId, timedIdOf } from "@medipim/domain/Ids"
-import { noProgress, type Phase, type Progress, Run, type RunFailure } from "@medipim/domain/Run"
+import { noProgress, type Phase, type Progress, Run, type RunFailure, Wait } from "@medipim/domain/Run"
 import type { SyncOptions } from "@medipim/domain/SyncOptions"
 import { PublishResult } from "@medipim/http-api/MaintainerApi"
 import { SyncRunning } from "@medipim/http-api/OrchestratorApi"
 import { passingFaults } from "@medipim/platform/Postgres"
-import { Clock, Context, Effect, Layer, Option, Random, Schedule, Schema } from "effect"
+import { Clock, Context, Duration, Effect, Layer, Option, Random, Schedule, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 
 const Runs = Schema.Array(Run)
+const encodeWaits = Schema.encodeEffect(Schema.fromJsonString(Schema.Array(Wait)))
+const States = Schema.Array(
+  Schema.Struct({ published: Schema.Boolean, cancelled: Schema.Boolean, overdue: Schema.Boolean })
+)
 const Results = Schema.Array(PublishResult)
 
 /** What of a run is written while it goes on. */
@@ -18,10 +22,8 @@ export interface Advance {
   readonly snapshotId: SnapshotId | null
 }
 
-export interface Published {
-  readonly at: string
-  readonly snapshotAt: string
-}
+/** Whether work for a run may go on: it may be over, or take longer than a run may take. */
+export type RunState = "active" | "over" | "overdue"
 
 export type Ending =
   | { readonly status: "succeeded" }
@@ -36,8 +38,11 @@ export class RunRecords extends Context.Service<
     /** Newest first. */
     readonly list: (limit: number) => Effect.Effect<ReadonlyArray<Run>, SqlError>
     readonly running: Effect.Effect<Option.Option<Run>, SqlError>
-    /** True until the run has ended or somebody asked to cancel it; one that has published can no longer be cancelled. */
-    readonly goesOn: (id: RunId) => Effect.Effect<boolean, SqlError>
+    /**
+     * Active until the run has ended, somebody asked to cancel it, or it is older than `longest` by the clock of the
+     * database; one that has published can no longer be stopped.
+     */
+    readonly state: (id: RunId, longest: Duration.Duration) => Effect.Effect<RunState, SqlError>
     /**
      * What the run has published, if it has, however long the database is away; waits for a publish that is just being
      * committed or taken back.
@@ -45,12 +50,10 @@ export class RunRecords extends Context.Service<
     readonly published: (id: RunId) => Effect.Effect<Option.Option<PublishResult>, SqlError>
     /** Asks whoever works on the run to stop, also in the middle of its publish. */
     readonly requestCancel: (id: RunId) => Effect.Effect<void, SqlError>
-    /** When a whole snapshot was last published, and when the newest of those was begun, as ISO text. */
-    readonly lastPublished: Effect.Effect<Option.Option<Published>, SqlError>
     readonly isNotified: (id: RunId) => Effect.Effect<boolean, SqlError>
     readonly markNotified: (id: RunId) => Effect.Effect<void, SqlError>
-    /** Whether some run has published this snapshot as a whole. */
-    readonly isUsed: (snapshotId: SnapshotId) => Effect.Effect<boolean, SqlError>
+    /** Shows what a running run waits for; nothing any more when the list is empty. */
+    readonly wait: (id: RunId, waits: ReadonlyArray<Wait>) => Effect.Effect<void, SqlError>
     /** Does nothing once the run has ended. */
     readonly advance: (id: RunId, advance: Advance) => Effect.Effect<void, SqlError>
     /**
@@ -65,6 +68,7 @@ export class RunRecords extends Context.Service<
     Effect.gen(function* () {
       const sql = yield* SqlClient
       const decode = Schema.decodeUnknownEffect(Runs)
+      const decodeStates = Schema.decodeUnknownEffect(States)
       const decodeResults = Schema.decodeUnknownEffect(Results)
       const repeat = <A>(effect: Effect.Effect<A, SqlError>) => Effect.retry(effect, passingFaults)
       const patiently = <A>(effect: Effect.Effect<A, SqlError>) =>
@@ -72,7 +76,8 @@ export class RunRecords extends Context.Service<
       const iso = (column: string) =>
         sql.literal(`to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
       const columns = sql`id AS "runId", mode, options, status, phase, snapshot_id AS "snapshotId", progress, failure,
-        ${iso("started_at")} AS "startTime", ${iso("ended_at")} AS "endTime", published_at IS NOT NULL AS published`
+        ${iso("started_at")} AS "startTime", ${iso("ended_at")} AS "endTime", published_at IS NOT NULL AS published,
+        coalesce((SELECT waits FROM medipim.sync_waits WHERE run_id = id AND status = 'running'), '[]') AS "waitingFor"`
       // A row that does not fit was written by another version: a defect, with the reason in it.
       const runsOf = (rows: ReadonlyArray<object>) => Effect.orDie(decode(rows))
       const first = (rows: ReadonlyArray<object>) => Effect.map(runsOf(rows), (runs) => Option.fromUndefinedOr(runs[0]))
@@ -106,15 +111,17 @@ export class RunRecords extends Context.Service<
       }, repeat)
 
       const list = Effect.fn("RunRecords.list")(function* (limit: number) {
-        return yield* runsOf(
-          yield* sql`SELECT ${columns} FROM medipim.sync_runs ORDER BY started_at DESC, id DESC LIMIT ${limit}`
-        )
+        return yield* runsOf(yield* sql`SELECT ${columns} FROM medipim.sync_runs ORDER BY seq DESC LIMIT ${limit}`)
       }, repeat)
 
-      const goesOn = Effect.fn("RunRecords.goesOn")(function* (id: RunId) {
-        const rows = yield* sql`SELECT FROM medipim.sync_runs WHERE id = ${id} AND status = 'running'
-          AND (published_at IS NOT NULL OR NOT EXISTS (SELECT FROM medipim.sync_cancellations WHERE run_id = ${id}))`
-        return rows.length > 0
+      const state = Effect.fn("RunRecords.state")(function* (id: RunId, longest: Duration.Duration) {
+        const rows = yield* sql`SELECT published_at IS NOT NULL AS published,
+          EXISTS (SELECT FROM medipim.sync_cancellations WHERE run_id = ${id}) AS cancelled,
+          now() - started_at > ${Duration.toMillis(longest)}::float8 * interval '1 millisecond' AS overdue
+          FROM medipim.sync_runs WHERE id = ${id} AND status = 'running'`
+        const [run] = yield* Effect.orDie(decodeStates(rows))
+        if (run === undefined || (run.cancelled && !run.published)) return "over"
+        return run.overdue && !run.published ? "overdue" : "active"
       }, repeat)
 
       const published = Effect.fn("RunRecords.published")(function* (id: RunId) {
@@ -127,23 +134,6 @@ export class RunRecords extends Context.Service<
         yield* sql`INSERT INTO medipim.sync_cancellations (run_id) VALUES (${id}) ON CONFLICT DO NOTHING`
       }, repeat)
 
-      /** A run over a part of a snapshot, or over its rejected lines, says nothing about the rest of the catalogue. */
-      const wholePublished = sql.literal(
-        "published_at IS NOT NULL AND mode <> 'replay' AND NOT options ?| array['offset', 'limit']"
-      )
-
-      // The id of a snapshot begins with its time.
-      const lastPublished = sql<{ readonly at: string | null; readonly snapshotAt: string | null }>`
-        SELECT ${iso("max(published_at)")} AS at, ${iso("to_timestamp(left(max(snapshot_id), 15), 'YYYYMMDD\"T\"HH24MISS')::timestamp AT TIME ZONE 'UTC'")} AS "snapshotAt"
-        FROM medipim.sync_runs WHERE ${wholePublished}`.pipe(
-        Effect.map(([row]) =>
-          row?.at == null || row.snapshotAt === null
-            ? Option.none()
-            : Option.some({ at: row.at, snapshotAt: row.snapshotAt })
-        ),
-        repeat
-      )
-
       const isNotified = Effect.fn("RunRecords.isNotified")(function* (id: RunId) {
         return (yield* sql`SELECT FROM medipim.sync_runs WHERE id = ${id} AND notified_at IS NOT NULL`).length > 0
       }, repeat)
@@ -152,11 +142,12 @@ export class RunRecords extends Context.Service<
         yield* sql`UPDATE medipim.sync_runs SET notified_at = now() WHERE id = ${id}`
       }, repeat)
 
-      const isUsed = Effect.fn("RunRecords.isUsed")(function* (snapshotId: SnapshotId) {
-        const rows = yield* sql`SELECT FROM medipim.sync_runs
-          WHERE snapshot_id = ${snapshotId} AND ${wholePublished} LIMIT 1`
-        return rows.length > 0
-      }, repeat)
+      const wait = Effect.fn("RunRecords.wait")(function* (id: RunId, waits: ReadonlyArray<Wait>) {
+        if (waits.length === 0) return yield* sql`DELETE FROM medipim.sync_waits WHERE run_id = ${id}`
+        const text = yield* Effect.orDie(encodeWaits(waits))
+        return yield* sql`INSERT INTO medipim.sync_waits (run_id, waits) VALUES (${id}, ${text}::jsonb)
+          ON CONFLICT (run_id) DO UPDATE SET waits = EXCLUDED.waits`
+      }, Effect.asVoid)
 
       const advance = Effect.fn("RunRecords.advance")(function* (id: RunId, { phase, progress, snapshotId }: Advance) {
         yield* sql`UPDATE medipim.sync_runs
@@ -181,13 +172,12 @@ export class RunRecords extends Context.Service<
         find,
         list,
         running,
-        goesOn,
+        state,
+        wait,
         published,
         requestCancel,
-        lastPublished,
         isNotified,
         markNotified,
-        isUsed,
         advance,
         end
       })

@@ -1,5 +1,6 @@
 import { type PublishRefused, RefusalReason } from "@medipim/domain/PublishRules"
 import type { Failed } from "@medipim/http-api/Failure"
+import { outagePatience } from "@medipim/platform/Outage"
 import { type Duration, Effect, Option, Schedule, Schema, Stream } from "effect"
 import { type Sleeper, Wake } from "./Wake.ts"
 
@@ -12,14 +13,22 @@ export class SyncFailed extends Schema.TaggedError<SyncFailed>()("SyncFailed", {
   reason: Schema.optionalKey(RefusalReason)
 }) {}
 
+export const failed = (code: string, message: string) =>
+  Effect.fail(new SyncFailed({ code, message, retryable: false }))
+
 /** Services send something every 5 s; after this silence the connection is taken for lost. */
 const silence = "45 seconds"
 
-/** How long a service may be away (a restart, a deploy, a machine that wakes up) before a run gives up. */
+/**
+ * A service may be away as long as anything else (a restart, a deploy, a machine that wakes up) before a run gives up. What
+ * stands behind the service it waits for itself.
+ */
 const persistence = {
   while: (error: SyncFailed) => error.retryable,
-  schedule: Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("10 seconds")]).pipe(Schedule.jittered),
-  times: 12
+  schedule: Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("10 seconds")]).pipe(
+    Schedule.jittered,
+    Schedule.upTo({ duration: outagePatience })
+  )
 }
 
 interface CallError {
@@ -64,6 +73,12 @@ const persistently =
       ),
       Effect.retry(persistence)
     )
+
+/** One call of a service that is not worth waiting for. */
+export const once = <A, E extends CallError, R>(
+  service: Sleeper,
+  request: Effect.Effect<A, E, R>
+): Effect.Effect<A, SyncFailed, R> => request.pipe(Effect.mapError(callFailed(service)), inTime(service, silence))
 
 /** One call of a service, repeated while it is away; a try may take this long. */
 export const call = <A, E extends CallError, R>(

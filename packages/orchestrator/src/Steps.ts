@@ -4,14 +4,17 @@ import { SnapshotSummary } from "@medipim/domain/Snapshot"
 import type { SyncOptions } from "@medipim/domain/SyncOptions"
 import { FetcherClient, MaintainerClient } from "@medipim/http-api/Clients"
 import { ChunkCounts, PublishResult } from "@medipim/http-api/MaintainerApi"
-import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
+import { surviving } from "@medipim/platform/Postgres"
+import { Context, type Duration, Effect, Layer, Option, Schema } from "effect"
 import { Activity, type WorkflowEngine } from "effect/workflow"
-import { unlessCancelled } from "./Cancellation.ts"
+import { whileActive } from "./Cancellation.ts"
 import type { Journal } from "./Journal.ts"
 import { noted } from "./Noted.ts"
 import { Notifier } from "./Notifier.ts"
+import { Retention } from "./Retention.ts"
 import { type Ending, RunRecords } from "./RunRecords.ts"
-import { call, follow, SyncFailed } from "./ServiceCalls.ts"
+import { call, failed, follow, SyncFailed } from "./ServiceCalls.ts"
+import { SnapshotSelection } from "./SnapshotSelection.ts"
 import { Wake } from "./Wake.ts"
 
 type InWorkflow = WorkflowEngine.WorkflowEngine | WorkflowEngine.WorkflowInstance
@@ -19,8 +22,6 @@ type Step<A> = Effect.Effect<A, SyncFailed, InWorkflow>
 
 /** Ten times what the largest catalogue that was measured takes; asking again is safe. */
 const longestPublish = "15 minutes"
-/** A snapshot that no run has published yet is used again while it is younger than this. */
-const freshMillis = 60 * 60 * 1000
 
 /** What is staged and published. In a second round the same chunks are staged anew. */
 export interface Work {
@@ -31,7 +32,12 @@ export interface Work {
 
 const again = (round: Work["round"]): string => (round === 1 ? "" : "/again")
 
-const failed = (code: string, message: string) => Effect.fail(new SyncFailed({ code, message, retryable: false }))
+interface Limits {
+  /** Chunks staged at once. */
+  readonly chunkConcurrency: number
+  /** A run that takes longer is stopped. */
+  readonly maxRunDuration: Duration.Duration
+}
 
 /** The steps of a run. Each is done once, and its result kept: a run that is taken up again skips it. */
 export class Steps extends Context.Service<
@@ -43,17 +49,21 @@ export class Steps extends Context.Service<
     readonly choose: (runId: RunId, options: SyncOptions) => Step<SnapshotSummary>
     readonly stage: (work: Work, chunks: ReadonlyArray<Chunk>, journal: Journal) => Step<void>
     readonly publish: (work: Work, options: SyncOptions) => Step<PublishResult>
+    /** Removes what is kept no longer, of the store and of the database; it spoils nothing when it fails. */
+    readonly prune: (runId: RunId) => Effect.Effect<void, never, InWorkflow>
     /** Tells how the run ends; what went wrong with that, if anything, never fails the run. */
     readonly notify: (runId: RunId, ending: Ending) => Effect.Effect<string | null, never, InWorkflow>
   }
 >()("orchestrator/Steps") {
-  static readonly layer = (chunkConcurrency: number) =>
+  static readonly layer = ({ chunkConcurrency, maxRunDuration }: Limits) =>
     Layer.effect(
       Steps,
       Effect.gen(function* () {
         const fetcher = yield* FetcherClient
         const maintainer = yield* MaintainerClient
         const records = yield* RunRecords
+        const selection = yield* SnapshotSelection
+        const retention = yield* Retention
         const notifier = yield* Notifier
         const wake = yield* Wake
 
@@ -71,20 +81,7 @@ export class Steps extends Context.Service<
           name: string,
           success: S,
           execute: Effect.Effect<S["Type"], SyncFailed, R>
-        ) => kept(name, success, unlessCancelled(records, runId, execute))
-
-        const snapshots = call("fetcher", fetcher.snapshots()).pipe(Effect.map(({ snapshots }) => snapshots))
-
-        const reusable = Effect.fnUntraced(function* () {
-          // What cannot be listed cannot be used again; it does not keep a new one from being made.
-          const [newest] = yield* snapshots.pipe(Effect.orElseSucceed(() => []))
-          // One that was asked for with other settings is of another catalogue.
-          if (newest === undefined || !newest.complete || newest.current !== true) return undefined
-          const age = (yield* Clock.currentTimeMillis) - Date.parse(newest.finishedAt)
-          if (age > freshMillis) return undefined
-          const used = yield* records.isUsed(newest.snapshotId).pipe(Effect.orElseSucceed(() => true))
-          return used ? undefined : newest
-        })
+        ) => kept(name, success, whileActive(records, runId, maxRunDuration, execute))
 
         const download = Effect.fnUntraced(function* (runId: RunId, journal: Journal) {
           // Named after its run: a step that is taken up again asks for the same snapshot.
@@ -116,30 +113,14 @@ export class Steps extends Context.Service<
             "fetch",
             SnapshotSummary,
             Effect.gen(function* () {
-              const fresh = forceRefresh === true || mode === "fetch-only" ? undefined : yield* reusable()
-              return fresh ?? (yield* download(runId, journal))
+              const isNew = forceRefresh === true || mode === "fetch-only"
+              const fresh = isNew ? Option.none() : yield* selection.reusable
+              return Option.isSome(fresh) ? fresh.value : yield* download(runId, journal)
             })
           )
 
         const choose: Steps["Service"]["choose"] = (runId, { snapshotId }) =>
-          step(
-            runId,
-            "choose",
-            SnapshotSummary,
-            Effect.gen(function* () {
-              const all = yield* snapshots
-              const found = all.find((one) => (snapshotId === undefined ? one.complete : one.snapshotId === snapshotId))
-              return (
-                found ??
-                (yield* failed(
-                  "SnapshotNotFound",
-                  snapshotId === undefined
-                    ? "There is no snapshot to maintain: run a full or a fetch-only sync first."
-                    : `There is no snapshot ${snapshotId}. The fetcher lists them: GET /snapshots.`
-                ))
-              )
-            })
-          )
+          step(runId, "choose", SnapshotSummary, selection.choose(snapshotId))
 
         const stageChunk = ({ runId, snapshotId, round }: Work, { offset, limit }: Chunk, journal: Journal) =>
           step(
@@ -179,9 +160,20 @@ export class Steps extends Context.Service<
           return kept(
             `publish${again(round)}`,
             PublishResult,
-            unlessCancelled(records, runId, asked).pipe(Effect.catch(orPublished(runId)))
+            whileActive(records, runId, maxRunDuration, asked).pipe(Effect.catch(orPublished(runId)))
           )
         }
+
+        const prune: Steps["Service"]["prune"] = (runId) =>
+          noted(
+            Activity.make({
+              name: "prune",
+              execute: Effect.gen(function* () {
+                const removed = yield* selection.prune(runId)
+                if (removed.length > 0) yield* Effect.logInfo("Old snapshots were removed", removed)
+              }).pipe(Effect.andThen(retention.prune), Effect.ignoreCause({ log: "Warn" }))
+            })
+          )
 
         const notify: Steps["Service"]["notify"] = (runId, ending) =>
           noted(
@@ -189,8 +181,8 @@ export class Steps extends Context.Service<
               name: "notify",
               success: Schema.NullOr(Schema.String),
               execute: Effect.gen(function* () {
-                if (yield* records.isNotified(runId)) return null
-                const run = yield* Effect.map(records.find(runId), Option.getOrThrow)
+                if (yield* surviving(records.isNotified(runId))) return null
+                const run = yield* Effect.map(surviving(records.find(runId)), Option.getOrThrow)
                 yield* notifier.send({ ...run, ...ending })
                 // Told twice is better than taken for untold.
                 yield* Effect.ignore(records.markNotified(runId), { log: "Warn" })
@@ -208,6 +200,7 @@ export class Steps extends Context.Service<
               discard: true
             }),
           publish,
+          prune,
           notify
         })
       })

@@ -8,6 +8,7 @@ import { type Journal, openJournal } from "./Journal.ts"
 import { type Ending, RunRecords } from "./RunRecords.ts"
 import { SyncFailed } from "./ServiceCalls.ts"
 import { Steps } from "./Steps.ts"
+import { WaitReporter } from "./WaitReporter.ts"
 
 /** The durable form of a run: after a restart of the process it goes on with the first step that was not done. */
 export const Sync = Workflow.make("Sync", {
@@ -85,18 +86,21 @@ const end = Effect.fn("Sync.end")(function* ({ runId, options }: Payload, ending
   if (ending.status === "cancelled") return yield* finish(ending)
   yield* journal.phase("notifying")
   const problem = yield* steps.notify(runId, ending)
-  if (problem === null) return yield* finish(ending)
-  yield* journal.note(problem)
+  if (problem !== null) yield* journal.note(problem)
   // What went wrong with the telling spoils no run that has done something else.
-  const isForNothing = options.mode === "notification-only" && ending.status === "succeeded"
+  const isOnlyForThat = options.mode === "notification-only" && ending.status === "succeeded"
+  const isForNothing = problem !== null && isOnlyForThat
   yield* finish(isForNothing ? { status: "failed", failure: { code: "NotTold", message: problem } } : ending)
+  if (!isOnlyForThat) yield* steps.prune(runId)
 })
 
 /** Registers the workflow. However a run ends, its record says so; only a stopping process leaves it to go on later. */
 export const layer = Sync.toLayer((payload) =>
   Effect.gen(function* () {
-    const { runId, startedAt, options } = payload
-    const journal = yield* openJournal(runId, options.mode ?? "full", startedAt)
+    const { runId, options } = payload
+    const journal = yield* openJournal(runId, options.mode ?? "full")
+    const waits = yield* WaitReporter
+    yield* Effect.forkScoped(waits.report(runId, journal.currentPhase))
     yield* work(payload, journal).pipe(
       Effect.tapCause((cause) =>
         Cause.hasInterrupts(cause)
@@ -106,5 +110,5 @@ export const layer = Sync.toLayer((payload) =>
       Effect.tap(() => end(payload, { status: "succeeded" }, journal)),
       options.debug === true ? Effect.provideService(References.MinimumLogLevel, "Debug") : identity
     )
-  })
+  }).pipe(Effect.scoped)
 )

@@ -1,29 +1,37 @@
-import { nextAfter, pendingAt, type Schedule, scheduleOf } from "@medipim/domain/Schedule"
-import { passingFaults } from "@medipim/platform/Postgres"
-import { Clock, Context, Effect, Layer, Option } from "effect"
+import { nextAfter, type Pending, pendingAt, type Schedule, scheduleOf } from "@medipim/domain/Schedule"
+import { DatabaseClock } from "@medipim/platform/DatabaseClock"
+import { sqlMessage, surviving } from "@medipim/platform/Postgres"
+import { Cause, Clock, Context, Effect, Layer, Option } from "effect"
 import { Singleton } from "effect/cluster"
 import { SqlClient } from "effect/sql/SqlClient"
-import type { SqlError } from "effect/sql/SqlError"
+import { isSqlError, type SqlError } from "effect/sql/SqlError"
+import { Notifier } from "./Notifier.ts"
 import { RunRecords } from "./RunRecords.ts"
 import { Runs } from "./Runs.ts"
 
 /**
  * A machine that was paused, or whose clock was set, does not end a long sleep at the right moment: it looks at least so
- * often. A database that was away then is asked again as soon, too.
+ * often. A database that is away longer than a step waits is asked again as soon, too.
  */
 const longestNapMillis = 60_000
 
 const iso = (millis: number): string => new Date(millis).toISOString()
+
+interface Mark {
+  readonly cron: string
+  readonly timezone: string
+  readonly millis: number
+}
 
 /** Starts syncs by itself, each occurrence of the schedule once, whichever process is up to do it. */
 export class SyncSchedule extends Context.Service<
   SyncSchedule,
   {
     /** When the next sync starts by itself, as ISO text. */
-    readonly next: Effect.Effect<Option.Option<string>>
+    readonly next: Effect.Effect<Option.Option<string>, SqlError>
     /** Starts the sync that is due, if one is. May be asked by any number of processes at once. */
     readonly look: Effect.Effect<void, SqlError>
-    /** Looks whenever a sync is due, for good. */
+    /** Looks whenever a sync is due, for good. One that cannot begin is notified, once. */
     readonly keep: Effect.Effect<void>
   }
 >()("orchestrator/SyncSchedule") {
@@ -32,33 +40,51 @@ export class SyncSchedule extends Context.Service<
       SyncSchedule,
       Effect.gen(function* () {
         const sql = yield* SqlClient
+        const clock = yield* DatabaseClock
         const records = yield* RunRecords
         const runs = yield* Runs
+        const notifier = yield* Notifier
+
+        /** Until when this process knows that all occurrences were acted on; used while the database cannot be asked. */
+        let knownUntil = yield* Clock.currentTimeMillis
+        /** The occurrence that could not begin and was notified. */
+        let notified: number | undefined
+
+        const mark = sql<Mark>`SELECT cron, timezone, (extract(epoch FROM handled_until) * 1000)::float8 AS millis
+          FROM medipim.sync_schedule`.pipe(Effect.map(([row]) => row))
+        const isOf = ({ text, timezone }: Schedule, { cron, timezone: zone }: Mark) =>
+          text === cron && timezone === zone
 
         /**
-         * The row stays locked until the transaction ends. Another schedule than last time counts from now: what it would have
-         * done before it was set is nothing that was missed.
+         * What is due by this mark. A mark in the future was set by a clock that was wrong, and hides nothing; another
+         * schedule than last time counts from now: occurrences before the change are not made up for.
          */
-        const handledUntil = Effect.fnUntraced(function* ({ text, timezone }: Schedule, now: number) {
-          const [row] = yield* sql<{ readonly millis: number }>`
-            INSERT INTO medipim.sync_schedule AS s (cron, timezone, handled_until)
+        const pendingBy = (schedule: Schedule, { millis }: Mark, now: number): Pending | undefined => {
+          knownUntil = Math.min(millis, now)
+          return pendingAt(schedule, knownUntil, now)
+        }
+
+        /** The mark of this schedule; the row stays locked until the transaction ends. */
+        const lockMark = Effect.fnUntraced(function* ({ text, timezone }: Schedule, now: number) {
+          yield* sql`INSERT INTO medipim.sync_schedule AS s (cron, timezone, handled_until)
             VALUES (${text}, ${timezone}, ${iso(now)}::timestamptz)
             ON CONFLICT (one_row) DO UPDATE SET cron = EXCLUDED.cron, timezone = EXCLUDED.timezone, handled_until =
               CASE WHEN (s.cron, s.timezone) = (EXCLUDED.cron, EXCLUDED.timezone)
-                THEN s.handled_until ELSE EXCLUDED.handled_until END
-            RETURNING (extract(epoch FROM handled_until) * 1000)::float8 AS millis`
-          return row?.millis ?? now
+                THEN s.handled_until ELSE EXCLUDED.handled_until END`
+          return yield* mark
         })
 
         /** Marks the occurrence that is due and begins its run, both or neither. */
         const claim = Effect.fnUntraced(function* (schedule: Schedule) {
-          const now = yield* Clock.currentTimeMillis
-          const pending = pendingAt(schedule, yield* handledUntil(schedule, now), now)
+          const now = yield* clock.now
+          const current = yield* lockMark(schedule, now)
+          const pending = current === undefined ? undefined : pendingBy(schedule, current, now)
           if (pending === undefined) return Option.none()
           const due = iso(pending.at)
           yield* sql`UPDATE medipim.sync_schedule SET handled_until = ${due}::timestamptz`
+          knownUntil = pending.at
           if (!pending.inTime) {
-            yield* Effect.logWarning(`The sync of ${due} was missed; the next one is close and is waited for`)
+            yield* Effect.logWarning(`Skipped the sync due at ${due}: the next occurrence is close`)
             return Option.none()
           }
           return yield* records.begin({}).pipe(
@@ -72,18 +98,41 @@ export class SyncSchedule extends Context.Service<
           )
         }, sql.withTransaction)
 
-        // A process that is killed between the two leaves a record that `Runs.recovery` finds and sets going.
+        /** Reads before it writes: most of the time nothing is due. */
+        const isQuiet = Effect.fnUntraced(function* (schedule: Schedule) {
+          const current = yield* mark
+          if (current === undefined || !isOf(schedule, current)) return false
+          return pendingBy(schedule, current, yield* clock.now) === undefined
+        })
+
+        // A process that is killed between the two leaves a record that `Runs.recovery` finds and starts.
         const lookAt = Effect.fn("SyncSchedule.look")(function* (schedule: Schedule) {
+          if (yield* isQuiet(schedule)) return
           const claimed = yield* claim(schedule)
           if (Option.isNone(claimed)) return
           const { run, due } = claimed.value
           yield* Effect.logInfo(`The schedule starts sync ${run.runId}, due at ${due}`)
           yield* Effect.annotateLogs(runs.launch(run), { startedBy: "schedule", due })
-        }, Effect.retry(passingFaults))
+        }, surviving)
+
+        /** Somebody has to know of a sync that is due and cannot begin; of each once. */
+        const notifyFailure = Effect.fnUntraced(function* (schedule: Schedule, cause: Cause.Cause<SqlError>) {
+          const due = pendingAt(schedule, knownUntil, yield* Clock.currentTimeMillis)
+          if (due === undefined || due.at === notified) return
+          notified = due.at
+          const error = Cause.squash(cause)
+          const reason = isSqlError(error)
+            ? sqlMessage(error)
+            : "an unexpected error; the log of the orchestrator has it."
+          yield* Effect.ignore(notifier.cannotBegin(iso(due.at), reason), { log: "Warn" })
+        })
 
         const lookAndRest = Effect.fnUntraced(function* (schedule: Schedule) {
-          yield* lookAt(schedule).pipe(Effect.ignoreCause({ log: "Warn" }))
-          const now = yield* Clock.currentTimeMillis
+          yield* lookAt(schedule).pipe(
+            Effect.tapCause((cause) => notifyFailure(schedule, cause)),
+            Effect.ignoreCause({ log: "Warn" })
+          )
+          const now = yield* clock.now.pipe(Effect.catch(() => Clock.currentTimeMillis))
           yield* Effect.sleep(Math.min(nextAfter(schedule, now) - now, longestNapMillis))
         })
 
@@ -93,16 +142,14 @@ export class SyncSchedule extends Context.Service<
           )
 
         /** A schedule that was switched off has missed nothing when it is switched on again. */
-        const forget = sql`DELETE FROM medipim.sync_schedule`.pipe(
-          Effect.retry(passingFaults),
-          Effect.ignore({ log: "Warn" })
-        )
+        const forget = sql`DELETE FROM medipim.sync_schedule`.pipe(surviving, Effect.ignore({ log: "Warn" }))
 
         const configured = Option.map(config.cron, (text) => scheduleOf(text, config.timezone))
         return SyncSchedule.of({
-          next: Effect.map(Clock.currentTimeMillis, (now) =>
-            Option.map(configured, (schedule) => iso(nextAfter(schedule, now)))
-          ),
+          next: Option.match(configured, {
+            onNone: () => Effect.succeedNone,
+            onSome: (schedule) => Effect.map(clock.now, (now) => Option.some(iso(nextAfter(schedule, now))))
+          }),
           look: Option.match(configured, { onNone: () => Effect.void, onSome: lookAt }),
           keep: Option.match(configured, { onNone: () => forget, onSome: keepAt })
         })

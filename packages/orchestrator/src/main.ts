@@ -8,15 +8,17 @@ import * as Postgres from "@medipim/platform/Postgres"
 import * as Service from "@medipim/platform/Service"
 import { Effect, Layer } from "effect"
 import * as Callees from "./Callees.ts"
+import * as Database from "./Database.ts"
 import * as Engine from "./Engine.ts"
 import { Notifier } from "./Notifier.ts"
 import { orchestratorConfig } from "./OrchestratorConfig.ts"
 import * as OrchestratorHttp from "./OrchestratorHttp.ts"
-import { RunRecords } from "./RunRecords.ts"
 import { Runs } from "./Runs.ts"
+import { SnapshotSelection } from "./SnapshotSelection.ts"
 import { Steps } from "./Steps.ts"
 import * as Sync from "./Sync.ts"
 import { SyncSchedule } from "./SyncSchedule.ts"
+import { WaitReporter } from "./WaitReporter.ts"
 
 const Main = Layer.unwrap(
   Effect.map(orchestratorConfig, (config) =>
@@ -24,9 +26,10 @@ const Main = Layer.unwrap(
       Layer.provide(OrchestratorHttp.layer.pipe(Layer.provide(ApiServer.guards(config)))),
       Layer.provide(SyncSchedule.layer(config).pipe(Layer.provideMerge(Runs.layer(config.chunkSize)))),
       Layer.provide(Sync.layer),
-      Layer.provide(Steps.layer(config.chunkConcurrency)),
-      Layer.provide([Notifier.layer(config.notifyUrl), Callees.layer(config)]),
-      Layer.provide([RunRecords.layer, NodeHttpClient.layerUndici, Draining.layer]),
+      Layer.provide([Steps.layer(config), WaitReporter.layer]),
+      Layer.provide([Notifier.layer(config.notifyUrl), SnapshotSelection.layer]),
+      Layer.provide(Callees.layer(config)),
+      Layer.provide([Database.layer(config.historyDays), NodeHttpClient.layerUndici, Draining.layer]),
       Layer.provide(Engine.layer.pipe(Layer.provide(Migrations.layer))),
       Layer.provide(Postgres.layer(config, "medipim-orchestrator"))
     )

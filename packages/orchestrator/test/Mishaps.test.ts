@@ -4,15 +4,17 @@ import { TestDatabase } from "@medipim/local/TestDatabase"
 import { Draining } from "@medipim/platform/Draining"
 import * as Migrations from "@medipim/platform/Migrations"
 import * as Postgres from "@medipim/platform/Postgres"
-import { Effect, Layer, Option, Schedule } from "effect"
+import { Duration, Effect, Layer, Option, Schedule } from "effect"
 import { FetchHttpClient } from "effect/http"
 import { SqlClient } from "effect/sql/SqlClient"
+import * as Database from "../src/Database.ts"
 import * as Engine from "../src/Engine.ts"
 import { Notifier } from "../src/Notifier.ts"
-import { RunRecords } from "../src/RunRecords.ts"
 import { Runs } from "../src/Runs.ts"
+import { SnapshotSelection } from "../src/SnapshotSelection.ts"
 import { Steps } from "../src/Steps.ts"
 import * as Sync from "../src/Sync.ts"
+import { WaitReporter } from "../src/WaitReporter.ts"
 import { Wake } from "../src/Wake.ts"
 
 const snapshot = {
@@ -39,7 +41,10 @@ const counts = {
 
 /** Who is asked answers at once; a publish is committed, and its answer is never heard. */
 const services = Layer.merge(
-  Layer.succeed(FetcherClient, { snapshots: () => Effect.succeed({ snapshots: [snapshot] }) } as never),
+  Layer.succeed(FetcherClient, {
+    snapshots: () => Effect.succeed({ snapshots: [snapshot] }),
+    prune: () => Effect.succeed({ removed: [] })
+  } as never),
   Layer.effect(
     MaintainerClient,
     Effect.map(SqlClient, (sql) => {
@@ -65,9 +70,10 @@ const pool = Layer.unwrap(
 /** An orchestrator without its HTTP, on a database of its own. */
 const orchestrator = Runs.layer(20_000).pipe(
   Layer.provide(Sync.layer),
-  Layer.provide(Steps.layer(1)),
-  Layer.provide([services, Notifier.layer(Option.none()), Layer.succeed(Wake, Wake.of({ call: () => Effect.void }))]),
-  Layer.provide([RunRecords.layer, FetchHttpClient.layer, Draining.layer]),
+  Layer.provide([Steps.layer({ chunkConcurrency: 1, maxRunDuration: Duration.hours(1) }), WaitReporter.layer]),
+  Layer.provide([Notifier.layer(Option.none()), SnapshotSelection.layer]),
+  Layer.provide([services, Layer.succeed(Wake, Wake.of({ call: () => Effect.void }))]),
+  Layer.provide([Database.layer(90), FetchHttpClient.layer, Draining.layer]),
   Layer.provide(Engine.layer.pipe(Layer.provide(Migrations.layer))),
   Layer.provideMerge(pool),
   Layer.provide(TestDatabase.layer)
@@ -129,6 +135,9 @@ layer(orchestrator, { excludeTestServices: true, timeout: "60 seconds" })("An or
   it.effect("ends a run with what it has published, though it never hears of it", () =>
     Effect.gen(function* () {
       const { start } = yield* Runs
+      const sql = yield* SqlClient
+      yield* sql`INSERT INTO medipim.sync_runs (id, mode, options, status, phase, progress, started_at, ended_at)
+        VALUES (${snapshot.snapshotId}, 'fetch-only', '{}', 'succeeded', 'idle', '{}', now(), now())`
       // An empty range needs no chunk.
       const { runId } = yield* start({ mode: "maintain-only", offset: 100 })
       const { failure, progress, status } = yield* ended(runId)

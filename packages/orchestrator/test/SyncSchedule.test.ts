@@ -1,5 +1,6 @@
 import { assert, layer } from "@effect/vitest"
 import { TestDatabase } from "@medipim/local/TestDatabase"
+import { DatabaseClock } from "@medipim/platform/DatabaseClock"
 import { Draining } from "@medipim/platform/Draining"
 import * as Migrations from "@medipim/platform/Migrations"
 import * as Postgres from "@medipim/platform/Postgres"
@@ -8,12 +9,14 @@ import { SqlClient } from "effect/sql/SqlClient"
 import { TestClock } from "effect/testing"
 import { dailyAt } from "../../local/test/DailyCron.ts"
 import * as Engine from "../src/Engine.ts"
+import { Notifier } from "../src/Notifier.ts"
 import { RunRecords } from "../src/RunRecords.ts"
 import { Runs } from "../src/Runs.ts"
 import { SyncFailed } from "../src/ServiceCalls.ts"
 import { Steps } from "../src/Steps.ts"
 import * as Sync from "../src/Sync.ts"
 import { SyncSchedule } from "../src/SyncSchedule.ts"
+import { WaitReporter } from "../src/WaitReporter.ts"
 
 const nightly = "0 2 * * *"
 const sydney = "Australia/Sydney"
@@ -33,9 +36,24 @@ const steps = Layer.succeed(
     choose: () => Effect.never,
     stage: () => Effect.never,
     publish: () => Effect.never,
+    prune: () => Effect.void,
     notify: () => Effect.succeed(null)
   })
 )
+const noWaits = Layer.succeed(WaitReporter, WaitReporter.of({ report: () => Effect.never }))
+
+/** Whom it notifies of a sync that cannot begin. */
+const notified: Array<string> = []
+const notifier = Layer.succeed(
+  Notifier,
+  Notifier.of({
+    send: () => Effect.void,
+    cannotBegin: (due, reason) => Effect.sync(() => notified.push(`${due} ${reason}`))
+  })
+)
+
+/** Here the database has the time of the test. */
+const clock = Layer.succeed(DatabaseClock, DatabaseClock.of({ now: Clock.currentTimeMillis }))
 
 /** All attempts to begin a run: a refused second one, too, would be a start too many. */
 let attempts = 0
@@ -61,7 +79,7 @@ const orchestrator = Effect.fnUntraced(function* (cron: string | null, watched =
         Layer.provideMerge(SyncSchedule.layer({ cron: Option.fromNullOr(cron), timezone })),
         Layer.provide(Runs.layer(20_000)),
         Layer.provide(Sync.layer),
-        Layer.provide([steps, Draining.layer]),
+        Layer.provide([steps, noWaits, notifier, clock, Draining.layer]),
         Layer.provideMerge(records),
         Layer.provide(Engine.layer),
         Layer.provide(pool)

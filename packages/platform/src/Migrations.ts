@@ -8,6 +8,7 @@ import { recovery } from "./migrations/0003_recovery.ts"
 import { schedule } from "./migrations/0004_schedule.ts"
 import { publishOrder } from "./migrations/0005_publish_order.ts"
 import { sourceForms } from "./migrations/0006_source_forms.ts"
+import { waits } from "./migrations/0007_waits.ts"
 import { schemaName } from "./Postgres.ts"
 
 const loader = PgMigrator.fromRecord({
@@ -16,7 +17,8 @@ const loader = PgMigrator.fromRecord({
   "0003_recovery": recovery,
   "0004_schedule": schedule,
   "0005_publish_order": publishOrder,
-  "0006_source_forms": sourceForms
+  "0006_source_forms": sourceForms,
+  "0007_waits": waits
 })
 const table = "migrations"
 /** Any number, the same in every process: who holds it migrates. */

@@ -1,11 +1,5 @@
+import type { Wait } from "@medipim/domain/Run"
 import { Context, DateTime, Duration, Effect, Schedule } from "effect"
-
-/** What a process waits for, since when (ISO text), and what was said the last time it asked. */
-export interface Wait {
-  readonly what: string
-  readonly since: string
-  readonly reason: string
-}
 
 /** What this process is waiting for now, for `GET /status`. */
 export class Waits extends Context.Reference<Map<symbol, Wait>>("platform/Waits", {

@@ -3,7 +3,18 @@ import { Context, Effect, Layer, Option, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 
-const Current = Schema.Array(Schema.Struct({ snapshotId: SnapshotId }))
+const Ids = Schema.Array(Schema.Struct({ snapshotId: SnapshotId }))
+
+/** A snapshot that a run of this database fetched, and how long ago that run ended; `null` while it goes on. */
+const Fetched = Schema.Struct({ snapshotId: SnapshotId, ageSeconds: Schema.NullOr(Schema.Finite) })
+export type Fetched = typeof Fetched.Type
+
+/** Of the catalogue as it was last published: when, and whether it is too old. */
+const Freshness = Schema.Struct({ publishedAt: Schema.NullOr(Schema.String), isFresh: Schema.Boolean })
+export type Freshness = typeof Freshness.Type
+
+/** A catalogue whose source was asked longer ago is stale: a nightly sync and two hours. */
+const freshFor = "26 hours"
 
 /**
  * Which snapshot is newer. The order is the one in which the database gave the runs that fetched them their rows; no
@@ -16,13 +27,24 @@ export class PublishOrder extends Context.Service<
     readonly newerThan: (id: SnapshotId) => Effect.Effect<Option.Option<SnapshotId>, SqlError>
     /** The snapshot that the catalogue stands for: the newest one published, whole before in part. */
     readonly current: Effect.Effect<Option.Option<SnapshotId>, SqlError>
+    /** Those of the snapshots that runs of this database fetched, newest first. */
+    readonly fetched: (ids: ReadonlyArray<SnapshotId>) => Effect.Effect<ReadonlyArray<Fetched>, SqlError>
+    /** Whether this snapshot was published as a whole. */
+    readonly isPublished: (id: SnapshotId) => Effect.Effect<boolean, SqlError>
+    /**
+     * When a whole snapshot was last published, and whether the newest of them was requested in the last 26 hours, by the
+     * clock of the database. An unknown age, or one in the future, is not fresh.
+     */
+    readonly freshness: Effect.Effect<Freshness, SqlError>
   }
 >()("platform/PublishOrder") {
   static readonly layer = Layer.effect(
     PublishOrder,
     Effect.gen(function* () {
       const sql = yield* SqlClient
-      const decode = Schema.decodeUnknownEffect(Current)
+      const decode = Schema.decodeUnknownEffect(Ids)
+      const decodeFetched = Schema.decodeUnknownEffect(Schema.Array(Fetched))
+      const decodeFreshness = Schema.decodeUnknownEffect(Freshness)
       const first = (rows: ReadonlyArray<object>) =>
         Effect.map(Effect.orDie(decode(rows)), ([row]) => Option.fromUndefinedOr(row?.snapshotId))
 
@@ -37,7 +59,29 @@ export class PublishOrder extends Context.Service<
       const current = sql`SELECT snapshot_id AS "snapshotId" FROM medipim.published_snapshots
         ORDER BY whole DESC, seq DESC LIMIT 1`.pipe(Effect.flatMap(first), Effect.withSpan("PublishOrder.current"))
 
-      return PublishOrder.of({ newerThan, current })
+      const fetched = Effect.fn("PublishOrder.fetched")(function* (ids: ReadonlyArray<SnapshotId>) {
+        const rows = yield* sql`SELECT id AS "snapshotId", extract(epoch FROM now() - ended_at)::float8 AS "ageSeconds"
+          FROM medipim.sync_runs WHERE id = ANY(${ids}::text[]) ORDER BY seq DESC`
+        return yield* Effect.orDie(decodeFetched(rows))
+      })
+
+      const isPublished = Effect.fn("PublishOrder.isPublished")(function* (id: SnapshotId) {
+        const rows = yield* sql`SELECT FROM medipim.published_snapshots WHERE snapshot_id = ${id} AND whole LIMIT 1`
+        return rows.length > 0
+      })
+
+      const freshness = sql`SELECT (
+          SELECT to_char(published_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+          FROM medipim.published_snapshots WHERE whole ORDER BY run_seq DESC LIMIT 1
+        ) AS "publishedAt", coalesce((
+          SELECT requested_at BETWEEN now() - ${freshFor}::interval AND now()
+          FROM medipim.published_snapshots WHERE whole ORDER BY seq DESC LIMIT 1
+        ), false) AS "isFresh"`.pipe(
+        Effect.flatMap(([row]) => Effect.orDie(decodeFreshness(row))),
+        Effect.withSpan("PublishOrder.freshness")
+      )
+
+      return PublishOrder.of({ newerThan, current, fetched, isPublished, freshness })
     })
   )
 }

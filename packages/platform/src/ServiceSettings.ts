@@ -47,7 +47,7 @@ export const names: Form<ReadonlySet<string>> = {
 }
 
 /** A length of time in words, such as `5 minutes`. */
-const lengthOfTime: Form<Duration.Duration> = {
+export const lengthOfTime: Form<Duration.Duration> = {
   schema: Schema.DurationFromString.check(
     Schema.makeFilter((duration) => Duration.isFinite(duration) && Duration.toMillis(duration) >= 1000)
   ),

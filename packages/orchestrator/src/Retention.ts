@@ -1,0 +1,141 @@
+import { Context, Effect, Layer } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+
+/** Rows deleted in one transaction: it holds its locks for moments. */
+const batch = 2000
+/** Runs that are kept however old they are: they order the snapshots that may still be stored. */
+const runsKept = 50
+/** How long the workflow engine's record of a run that has ended is kept, for who looks for a fault. */
+const engineDays = 7
+/** Rejected lines kept of a run that published nothing: so many for each reason, and so many in all... */
+const sample = { ofReason: 20, ofRun: 500 }
+/** ... of the last few such runs. */
+const refusedRuns = 3
+
+/** What is kept for how long, and how large the tables are. */
+export class Retention extends Context.Service<
+  Retention,
+  {
+    /** Deletes what is kept no longer, in small batches. It may be stopped at any moment, and goes on the next time. */
+    readonly prune: Effect.Effect<void, SqlError>
+    /** Bytes of each table with its indexes and of the whole database, by name. */
+    readonly sizes: Effect.Effect<Readonly<Record<string, number>>, SqlError>
+  }
+>()("orchestrator/Retention") {
+  static readonly layer = (historyDays: number) =>
+    Layer.effect(
+      Retention,
+      Effect.gen(function* () {
+        const sql = yield* SqlClient
+
+        /** Deletes rows until a batch finds fewer than it may take. */
+        const deleteInBatches = (what: string, statement: string) =>
+          Effect.gen(function* () {
+            let deleted = 0
+            while (true) {
+              const rows = yield* sql.unsafe(statement)
+              deleted += rows.length
+              if (rows.length < batch) break
+              yield* Effect.yieldNow
+            }
+            if (deleted > 0) yield* Effect.logInfo(`Deleted ${deleted} ${what}`)
+          })
+
+        const days = (n: number): string => `now() - interval '${n} days'`
+
+        const changes = deleteInBatches(
+          "changes of products",
+          `DELETE FROM medipim.product_changes WHERE id IN (
+            SELECT id FROM medipim.product_changes WHERE changed_at < ${days(historyDays)} ORDER BY id LIMIT ${batch}
+          ) RETURNING 1`
+        )
+
+        // What a replay has published, and lines of snapshots that a whole newer one has replaced.
+        const replaced = deleteInBatches(
+          "rejected lines that were replayed or replaced",
+          `DELETE FROM medipim.rejected_records WHERE (run_id, record) IN (
+            SELECT r.run_id, r.record FROM medipim.rejected_records AS r
+            LEFT JOIN medipim.sync_runs AS run ON run.id = r.run_id
+            WHERE r.replayed_by IS NOT NULL OR run.id IS NULL OR EXISTS (
+              SELECT FROM medipim.published_snapshots AS p
+              WHERE p.whole AND p.run_seq > run.seq AND p.snapshot_id <> r.snapshot_id
+            ) LIMIT ${batch}
+          ) RETURNING 1`
+        )
+
+        // Reasons are alike when they differ in their figures and in what they quote.
+        const unpublished = deleteInBatches(
+          "rejected lines of runs that published nothing",
+          `DELETE FROM medipim.rejected_records WHERE (run_id, record) IN (
+            SELECT run_id, record FROM (
+              SELECT r.run_id, r.record,
+                row_number() OVER (PARTITION BY r.run_id, regexp_replace(r.reason, '\\d+|".*"', '#', 'g') ORDER BY r.record)
+                  AS of_reason,
+                row_number() OVER (PARTITION BY r.run_id ORDER BY r.record) AS of_run,
+                dense_rank() OVER (ORDER BY run.seq DESC) AS run_back
+              FROM medipim.rejected_records AS r JOIN medipim.sync_runs AS run ON run.id = r.run_id
+              WHERE run.published_at IS NULL AND run.status <> 'running'
+            ) AS ranked
+            WHERE of_reason > ${sample.ofReason} OR of_run > ${sample.ofRun} OR run_back > ${refusedRuns}
+            LIMIT ${batch}
+          ) RETURNING 1`
+        )
+
+        // The runs that published last, and those that fetched what they published, tell what the catalogue stands for.
+        const runs = deleteInBatches(
+          "runs",
+          `DELETE FROM medipim.sync_runs WHERE id IN (
+            SELECT id FROM medipim.sync_runs
+            WHERE ended_at < ${days(historyDays)} AND status <> 'running'
+              AND id NOT IN (SELECT id FROM medipim.sync_runs ORDER BY seq DESC LIMIT ${runsKept})
+              AND id NOT IN (
+                SELECT unnest(array[run_id, snapshot_id]) FROM (
+                  (SELECT run_id, snapshot_id FROM medipim.published_snapshots ORDER BY seq DESC LIMIT 1) UNION ALL
+                  (SELECT run_id, snapshot_id FROM medipim.published_snapshots WHERE whole ORDER BY seq DESC LIMIT 1)
+                  UNION ALL
+                  (SELECT run_id, snapshot_id FROM medipim.published_snapshots WHERE whole ORDER BY run_seq DESC LIMIT 1)
+                ) AS last
+              )
+            ORDER BY seq LIMIT ${batch}
+          ) RETURNING 1`
+        )
+
+        const ended = `SELECT m.entity_type, m.entity_id FROM medipim.cluster_messages AS m
+          LEFT JOIN medipim.sync_runs AS run ON run.id = m.payload::jsonb ->> 'runId'
+          WHERE m.entity_type = 'Workflow/Sync' AND m.tag = 'run' AND m.processed
+            AND (run.id IS NULL OR run.ended_at < ${days(engineDays)})`
+        const replies = deleteInBatches(
+          "replies of the workflow engine",
+          `DELETE FROM medipim.cluster_replies WHERE id IN (
+            SELECT r.id FROM medipim.cluster_replies AS r JOIN medipim.cluster_messages AS m USING (request_id)
+            JOIN (${ended}) AS e USING (entity_type, entity_id) LIMIT ${batch}
+          ) RETURNING 1`
+        )
+        // The message of the run itself goes last: it names the others.
+        const messages = deleteInBatches(
+          "messages of the workflow engine",
+          `DELETE FROM medipim.cluster_messages WHERE id IN (
+            SELECT m.id FROM medipim.cluster_messages AS m JOIN (${ended}) AS e USING (entity_type, entity_id)
+            ORDER BY m.tag = 'run' LIMIT ${batch}
+          ) RETURNING 1`
+        )
+
+        const prune = Effect.all([changes, replaced, unpublished, replies, messages, runs], { discard: true }).pipe(
+          Effect.withSpan("Retention.prune")
+        )
+
+        const sizes = sql<{ readonly name: string; readonly bytes: number }>`
+          SELECT n.nspname || '.' || c.relname AS name, pg_total_relation_size(c.oid)::float8 AS bytes
+          FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+          WHERE c.relkind = 'r' AND (n.nspname = 'medipim' OR (n.nspname = 'public' AND c.relname = 'products'))
+          UNION ALL SELECT 'database', pg_database_size(current_database())::float8
+          ORDER BY bytes DESC`.pipe(
+          Effect.map((rows) => Object.fromEntries(rows.map(({ name, bytes }) => [name, bytes]))),
+          Effect.withSpan("Retention.sizes")
+        )
+
+        return Retention.of({ prune, sizes })
+      })
+    )
+}
