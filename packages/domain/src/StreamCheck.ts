@@ -7,6 +7,7 @@ export const StreamFault = Schema.Literals([
   "gap",
   "total",
   "stalled",
+  "too-slow",
   "source-error",
   "not-a-stream",
   "line-too-long",

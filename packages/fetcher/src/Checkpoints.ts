@@ -9,8 +9,9 @@ import {
   Sidecar,
   sidecarKey
 } from "@medipim/domain/Snapshot"
-import { SnapshotStore, type StoreError } from "@medipim/domain/SnapshotStore"
-import { Clock, Context, Duration, Effect, Layer, Option, Schema, Stream } from "effect"
+import { SnapshotStore, StoreError } from "@medipim/domain/SnapshotStore"
+import { readObject } from "@medipim/platform/StoredObjects"
+import { Clock, Context, Duration, Effect, Layer, Option, Schema } from "effect"
 
 /** A part that is to be stored, and then its sidecar. */
 export interface CutPart {
@@ -56,8 +57,15 @@ const lastOf = (sidecars: ReadonlyArray<Option.Option<Sidecar>>, isGood: (sideca
   return last
 }
 
+/** Bytes of a sidecar or a manifest; 6 GB of source make a manifest of 100 KB. */
+export const largestObject = 16 * 1024 * 1024
+export const tooLarge = (key: string): StoreError =>
+  new StoreError({ operation: "get", key, fault: "invalid", detail: `it has more than ${largestObject} bytes` })
+
 /** A catalogue that was begun longer ago is begun anew: its parts would be of different days. */
 const oldest = Duration.hours(6)
+/** What begins in the future was begun by a clock that was wrong. */
+const isYoung = (age: number): boolean => age >= 0 && age <= Duration.toMillis(oldest)
 const readsAtOnce = 8
 const decodeSidecar = Schema.decodeUnknownOption(Schema.fromJsonString(Sidecar))
 const encodeSidecar = Schema.encodeEffect(Schema.fromJsonString(Sidecar))
@@ -87,9 +95,8 @@ export class Checkpoints extends Context.Service<
       })
 
       const read = (key: string) =>
-        store.get(key).pipe(
-          Stream.runCollect,
-          Effect.map((pieces) => decodeSidecar(Buffer.concat(pieces).toString("utf8"))),
+        readObject(store, key, largestObject, () => tooLarge(key)).pipe(
+          Effect.map((bytes) => decodeSidecar(bytes.toString("utf8"))),
           Effect.catchIf(
             (error) => error.fault === "not-found",
             () => Effect.succeedNone
@@ -107,13 +114,13 @@ export class Checkpoints extends Context.Service<
           read,
           { concurrency: readsAtOnce }
         )
-        const earliest = (yield* Clock.currentTimeMillis) - Duration.toMillis(oldest)
+        const now = yield* Clock.currentTimeMillis
         const last = lastOf(
           sidecars,
           ({ key, compressedBytes, request: asked, segments }) =>
             sizes.get(key) === compressedBytes &&
             isDeepStrictEqual(asked, request) &&
-            Date.parse(segments[0].startedAt) >= earliest
+            isYoung(now - Date.parse(segments[0].startedAt))
         )
         const kept = new Set(last.parts.flatMap(({ key }, number) => [key, sidecarKey(id, number)]))
         yield* store.remove([...sizes.keys()].filter((key) => !kept.has(key)))

@@ -16,7 +16,7 @@ export interface Progress {
 }
 
 /** After these what came is whole as far as it goes. The others say that it may not be. */
-const goesOn = new Set<StreamBroken["fault"]>(["cut", "connection", "stalled", "source-error"])
+const goesOn = new Set<StreamBroken["fault"]>(["cut", "connection", "stalled", "too-slow", "source-error"])
 
 /** What was there can be gone on with. */
 export const isResumable = ({ fault }: StreamBroken): boolean => goesOn.has(fault)

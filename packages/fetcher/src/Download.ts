@@ -3,24 +3,30 @@ import { byCreation, MediPim, type MediPimError, sinceCreation } from "@medipim/
 import { type Asked, Manifest, manifestKey, type Sidecar } from "@medipim/domain/Snapshot"
 import { SnapshotStore, type StoreError } from "@medipim/domain/SnapshotStore"
 import { StreamBroken } from "@medipim/domain/StreamCheck"
-import { Clock, Context, DateTime, Effect, Layer, Metric, Option, Schedule, Schema, Stream } from "effect"
+import { Clock, Context, DateTime, Duration, Effect, Layer, Metric, Option, Schedule, Schema, Stream } from "effect"
 import { type Checkpoint, Checkpoints, partOf } from "./Checkpoints.ts"
 import { type Cutting, isResumable, makeCutter, type Progress } from "./Cutter.ts"
 import { usualPartBytes } from "./PartWriter.ts"
+import { type LeastRate, withLeastRate } from "./RecordRate.ts"
 import { Snapshots } from "./Snapshots.ts"
 
 type OnProgress = (progress: Progress) => Effect.Effect<void>
 export type DownloadError = StreamBroken | MediPimError | StoreError
 
+const isStreamBroken = Schema.is(StreamBroken)
 const isBroken = (error: DownloadError): error is StreamBroken => error._tag === "StreamBroken"
 
-/** A stream that breaks is gone on with this often... */
+const isSlow = (error: DownloadError): boolean => isBroken(error) && error.fault === "too-slow"
+
+/** Resume a broken download up to 10 times: an outage of some minutes... */
 const resumes = {
-  while: (error: DownloadError) => isBroken(error) && isResumable(error),
+  while: (error: DownloadError) => isBroken(error) && isResumable(error) && !isSlow(error),
   schedule: Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")]).pipe(Schedule.jittered),
   times: 10
 }
-/** ... and one that cannot be the whole catalogue is begun anew this often. */
+/** ... and up to twice when the source is too slow: each time it has a whole window. */
+const slowResumes = { while: isSlow, schedule: Schedule.spaced("1 second"), times: 2 }
+/** Restart from scratch up to twice when the stream cannot be the whole catalogue. */
 const newBeginnings = {
   while: (error: DownloadError) => isBroken(error) && !isResumable(error),
   schedule: Schedule.exponential("2 seconds").pipe(Schedule.jittered),
@@ -70,10 +76,16 @@ const manifestOf = (
   }
 }
 
-/** What is asked, and from which address; and how large a part may be. */
-interface Setting extends Pick<Asked, "filter" | "url"> {
+/** What is asked, and from which address; how large a part may be, and how slow the source. */
+interface Setting extends Pick<Asked, "filter" | "url">, Partial<LeastRate> {
   readonly partBytes?: number
 }
+
+/** What the cutter throws, as a failure; anything else is a defect: no source and no store brings it about. */
+const orBroken = <A>(cut: () => Promise<A>): Effect.Effect<A, StreamBroken> =>
+  Effect.promise(cut).pipe(
+    Effect.catchDefect((thrown) => (isStreamBroken(thrown) ? Effect.fail(thrown) : Effect.die(thrown)))
+  )
 
 /** Downloads snapshots: parts and their sidecars as the lines come, the manifest when all of them were there. */
 export class Download extends Context.Service<
@@ -88,7 +100,13 @@ export class Download extends Context.Service<
     readonly run: (id: SnapshotId, onProgress: OnProgress) => Effect.Effect<Manifest, DownloadError>
   }
 >()("fetcher/Download") {
-  static readonly layer = ({ filter, url, partBytes = usualPartBytes }: Setting) =>
+  static readonly layer = ({
+    filter,
+    url,
+    partBytes = usualPartBytes,
+    minRecordRate = 0,
+    recordRateWindow = Duration.minutes(5)
+  }: Setting) =>
     Layer.effect(
       Download,
       Effect.gen(function* () {
@@ -113,10 +131,22 @@ export class Download extends Context.Service<
             return onProgress(cutter.progress())
           })
           const cut = (chunk: Uint8Array | typeof end) =>
-            Effect.tryPromise({
-              try: () => (chunk === end ? cutter.finish() : cutter.take(chunk)),
-              catch: (error) => error as StreamBroken
-            }).pipe(Effect.tap(tell))
+            Effect.tap(
+              orBroken(() => (chunk === end ? cutter.finish() : cutter.take(chunk))),
+              tell
+            )
+          let uploads = 0
+          const uploading = <A, E>(save: Effect.Effect<A, E>) =>
+            Effect.acquireUseRelease(
+              Effect.sync(() => {
+                uploads += 1
+              }),
+              () => save,
+              () =>
+                Effect.sync(() => {
+                  uploads -= 1
+                })
+            )
           let broke: StreamBroken | undefined
           // An element and no failure, which would stop the uploads that are on their way.
           const keep = (error: StreamBroken) => {
@@ -124,6 +154,11 @@ export class Download extends Context.Service<
             return Stream.fromIterableEffect(isResumable(error) ? Effect.promise(cutter.flush) : Effect.succeed([]))
           }
           const sidecars = yield* stream.pipe(
+            withLeastRate(
+              { minRecordRate, recordRateWindow },
+              () => cutter.progress().records,
+              () => uploads === uploadsAtOnce
+            ),
             // Told by the connection, counted here.
             Stream.mapError(({ fault, detail }) => cutter.broken(fault, detail)),
             Stream.concat(Stream.make(end)),
@@ -132,7 +167,8 @@ export class Download extends Context.Service<
             Stream.catch(keep),
             Stream.zipWithIndex,
             Stream.mapEffect(
-              ([part, place]) => checkpoints.save(cutting.snapshotId, cutting.before.parts.length + place, part),
+              ([part, place]) =>
+                uploading(checkpoints.save(cutting.snapshotId, cutting.before.parts.length + place, part)),
               { concurrency: uploadsAtOnce }
             ),
             Stream.runCollect
@@ -170,6 +206,7 @@ export class Download extends Context.Service<
           return yield* attempt(id, onProgress).pipe(
             Effect.tapErrorTag("StreamBroken", told),
             Effect.retry(resumes),
+            Effect.retry(slowResumes),
             Effect.tapError((error) =>
               isBroken(error) && !isResumable(error)
                 ? Effect.ignore(checkpoints.clear(id), { log: "Warn" })

@@ -2,6 +2,7 @@ import { allStatuses } from "@medipim/domain/MediPim"
 import type { SourceRequest } from "@medipim/domain/Snapshot"
 import {
   httpUrl,
+  lengthOfTime,
   secret,
   serverSettings,
   sleepSettings,
@@ -10,12 +11,22 @@ import {
   wholeNumber
 } from "@medipim/platform/ServiceSettings"
 import { type Form, loadSettings, required, withDefault } from "@medipim/platform/Settings"
-import { Schema } from "effect"
+import { version } from "@medipim/platform/Telemetry"
+import { Duration, Schema } from "effect"
 import { usualPartBytes } from "./PartWriter.ts"
 
 const filter: Form<SourceRequest["filter"]> = {
   schema: Schema.fromJsonString(Schema.Record(Schema.String, Schema.Json)),
   expects: 'a JSON object such as {"organization":[2050]}'
+}
+
+/** Who asks MediPim: what this is, in which version, and how to reach who runs it. */
+export const userAgent = (contact: string): string => `MediPim-AU-Sync/${version} (${contact})`
+
+/** It stands in a header. */
+const contact: Form<string> = {
+  schema: Schema.String.check(Schema.isPattern(/^[\x20-\x7e]{1,200}$/)),
+  expects: "at most 200 printable ASCII characters"
 }
 
 /** The environment of the fetcher. */
@@ -32,6 +43,24 @@ export const fetcherConfig = loadSettings({
   keyId: required("MEDIPIM_API_KEY_ID", "id of the MediPim API key", text),
   keySecret: required("MEDIPIM_API_KEY_SECRET", "secret of the MediPim API key", secret),
   filter: withDefault("MEDIPIM_FILTER", "which products to download; default all of them", filter, allStatuses),
+  contact: withDefault(
+    "MEDIPIM_CONTACT",
+    "how MediPim can reach who runs this: an address or a telephone number, sent as part of the User-Agent",
+    contact,
+    "contact: the holder of the API key"
+  ),
+  minRecordRate: withDefault(
+    "MIN_RECORD_RATE",
+    "records a second, over RECORD_RATE_WINDOW, below which a download counts as broken",
+    wholeNumber(0, 100_000),
+    10
+  ),
+  recordRateWindow: withDefault(
+    "RECORD_RATE_WINDOW",
+    "the time over which the rate of records is taken",
+    lengthOfTime,
+    Duration.minutes(5)
+  ),
   requestTimeout: withDefault(
     "REQUEST_TIMEOUT",
     "milliseconds without a byte after which a download is broken",

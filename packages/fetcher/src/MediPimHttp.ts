@@ -1,8 +1,13 @@
+import { createGunzip } from "node:zlib"
+import * as NodeStream from "@effect/platform-node/NodeStream"
 import { MediPim, MediPimError } from "@medipim/domain/MediPim"
+import { printable } from "@medipim/domain/Printable"
 import type { SourceRequest } from "@medipim/domain/Snapshot"
 import { StreamBroken } from "@medipim/domain/StreamCheck"
-import { Clock, Duration, Effect, Layer, Option, type Redacted, Schedule, Schema, Stream } from "effect"
+import { survive } from "@medipim/platform/Outage"
+import { Clock, Duration, Effect, Layer, Option, type Redacted, Stream } from "effect"
 import { HttpClient, type HttpClientError, HttpClientRequest, type HttpClientResponse } from "effect/http"
+import { explain } from "./ErrorAnswer.ts"
 
 export interface Options {
   /** The whole address of the product stream. */
@@ -11,26 +16,20 @@ export interface Options {
   readonly keySecret: Redacted.Redacted
   /** Milliseconds without a byte after which MediPim counts as gone. */
   readonly requestTimeout: number
+  /** Who asks, with a way to reach them. */
+  readonly userAgent: string
 }
 
-/** Tries before the first byte; a download that breaks later is begun again by `Download.ts`. */
-const persistence = {
-  while: (error: MediPimError) => error.retryable,
-  schedule: Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("20 seconds")]).pipe(Schedule.jittered),
-  times: 5
-}
+/** Before the first byte; a download that breaks later is resumed by `Download.ts`. */
+const waiting = survive(
+  "MediPim",
+  (error: MediPimError) => error.retryable,
+  (error) => error.message
+)
 /** A `Retry-After` beyond this is not waited for: the wish of a broken proxy must not put a sync to sleep for a day. */
 const longestWait = Duration.seconds(120)
-const longestDetail = 300
-
-const ErrorBody = Schema.fromJsonString(
-  Schema.Struct({
-    error: Schema.Struct({ code: Schema.optional(Schema.String), message: Schema.optional(Schema.String) })
-  })
-)
-const decodeErrorBody = Schema.decodeUnknownOption(ErrorBody)
-
-const oneLine = (text: string): string => text.replaceAll(/\s+/g, " ").trim().slice(0, longestDetail)
+/** Bytes of the body of an error that are looked at; the rest is not read. */
+const errorBytes = 8 * 1024
 
 /** What to wait for: seconds or a date; nothing when it is neither. */
 const retryAfterOf = (header: string | undefined, now: number): Duration.Duration => {
@@ -41,22 +40,65 @@ const retryAfterOf = (header: string | undefined, now: number): Duration.Duratio
 
 const isPassing = (status: number): boolean => status === 408 || status === 429 || status >= 500
 
-/** The status line tells the truth, the body is a help where there is one (medipim-api-v4.md section 3). */
-const refused = Effect.fnUntraced(function* (response: HttpClientResponse.HttpClientResponse) {
-  const { status } = response
-  const text = yield* response.text.pipe(
-    Effect.timeout("10 seconds"),
-    Effect.orElseSucceed(() => "")
+const broken = (fault: "connection" | "stalled", detail: string): StreamBroken =>
+  // How far the stream was is known to the one who counts its lines.
+  new StreamBroken({ fault, received: 0, expected: 0, detail })
+
+/** The bytes of an answer, decompressed; `None` for a coding that was not asked for. */
+const bodyOf = ({ headers, stream }: HttpClientResponse.HttpClientResponse, requestTimeout: number) => {
+  const bytes = stream.pipe(
+    Stream.mapError((error) => broken("connection", printable(error.message))),
+    // `Stream.timeout` would end here as if all had come.
+    Stream.timeoutOrElse({
+      duration: requestTimeout,
+      orElse: () => Stream.fail(broken("stalled", `no byte in ${requestTimeout} ms`))
+    })
   )
-  const body = Option.map(decodeErrorBody(text), ({ error }) => error)
-  const error = new MediPimError({
-    status,
-    code: Option.match(body, { onNone: () => "", onSome: ({ code }) => oneLine(code ?? "") }),
-    detail:
-      oneLine(Option.match(body, { onNone: () => text, onSome: ({ message }) => message ?? "" })) || "no reason given",
-    retryable: isPassing(status)
-  })
-  const wait = retryAfterOf(response.headers["retry-after"], yield* Clock.currentTimeMillis)
+  switch (headers["content-encoding"]?.trim().toLowerCase() ?? "") {
+    case "":
+    case "identity":
+      return Option.some(bytes)
+    case "gzip":
+    case "x-gzip":
+      return Option.some(
+        bytes.pipe(
+          NodeStream.pipeThroughDuplex<Uint8Array, StreamBroken>({
+            evaluate: () => createGunzip(),
+            onError: (error) => broken("connection", `gzip: ${printable((error as Error).message)}`)
+          })
+        )
+      )
+    default:
+      return Option.none()
+  }
+}
+
+/** The beginning of a body, however long it is; nothing of one that breaks. */
+const beginningOf = (bytes: Stream.Stream<Uint8Array, StreamBroken>): Effect.Effect<string> => {
+  const pieces: Array<Uint8Array> = []
+  let length = 0
+  return bytes.pipe(
+    Stream.takeUntil((piece) => {
+      pieces.push(piece.subarray(0, errorBytes - length))
+      length += piece.length
+      return length >= errorBytes
+    }),
+    Stream.runDrain,
+    Effect.timeout("10 seconds"),
+    Effect.ignore,
+    Effect.map(() => Buffer.concat(pieces).toString("utf8"))
+  )
+}
+
+/** The status line tells the truth, the body is a help where there is one (medipim-api-v4.md section 3). */
+const refused = Effect.fnUntraced(function* (
+  response: HttpClientResponse.HttpClientResponse,
+  body: Option.Option<Stream.Stream<Uint8Array, StreamBroken>>
+) {
+  const { status, headers } = response
+  const text = Option.isSome(body) ? yield* beginningOf(body.value) : ""
+  const error = new MediPimError({ status, ...explain(status, text, headers.location), retryable: isPassing(status) })
+  const wait = retryAfterOf(headers["retry-after"], yield* Clock.currentTimeMillis)
   if (error.retryable && Duration.toMillis(wait) > 0) {
     yield* Effect.logWarning(`MediPim asks to wait ${Duration.toSeconds(wait)} s (status ${status})`)
     yield* Effect.sleep(wait)
@@ -65,14 +107,10 @@ const refused = Effect.fnUntraced(function* (response: HttpClientResponse.HttpCl
 })
 
 const unreachable = (error: HttpClientError.HttpClientError): MediPimError =>
-  new MediPimError({ status: 0, code: error.reason._tag, detail: oneLine(error.message), retryable: true })
-
-const broken = (fault: "connection" | "stalled", detail: string): StreamBroken =>
-  // How far the stream was is known to the one who counts its lines.
-  new StreamBroken({ fault, received: 0, expected: 0, detail })
+  new MediPimError({ status: 0, code: error.reason._tag, detail: printable(error.message), retryable: true })
 
 /** MediPim over HTTP. */
-export const layer = ({ url, keyId, keySecret, requestTimeout }: Options) =>
+export const layer = ({ url, keyId, keySecret, requestTimeout, userAgent }: Options) =>
   Layer.effect(
     MediPim,
     Effect.gen(function* () {
@@ -82,8 +120,11 @@ export const layer = ({ url, keyId, keySecret, requestTimeout }: Options) =>
         const response = yield* HttpClientRequest.post(url).pipe(
           HttpClientRequest.basicAuth(keyId, keySecret),
           HttpClientRequest.acceptJson,
+          HttpClientRequest.setHeaders({ "user-agent": userAgent, "accept-encoding": "gzip" }),
           HttpClientRequest.bodyJsonUnsafe({ filter, sorting }),
           client.execute,
+          // The traces of this system are nobody else's business.
+          Effect.provideService(HttpClient.TracerPropagationEnabled, false),
           Effect.mapError(unreachable),
           Effect.timeoutOrElse({
             duration: requestTimeout,
@@ -98,23 +139,20 @@ export const layer = ({ url, keyId, keySecret, requestTimeout }: Options) =>
               )
           })
         )
-        return response.status === 200 || response.status === 204 ? response : yield* refused(response)
+        if (response.status === 204) return Option.none()
+        const body = bodyOf(response, requestTimeout)
+        if (response.status !== 200) return yield* refused(response, body)
+        if (Option.isSome(body)) return body
+        const coding = printable(response.headers["content-encoding"] ?? "", 40)
+        return yield* new MediPimError({
+          status: 200,
+          code: "content-encoding",
+          detail: `the answer is coded as "${coding}"; gzip or nothing was asked for`,
+          retryable: false
+        })
       })
 
-      const open = Effect.fn("MediPim.open")(function* (request: SourceRequest) {
-        const response = yield* ask(request).pipe(Effect.retry(persistence))
-        if (response.status === 204) return Option.none()
-        return Option.some(
-          response.stream.pipe(
-            Stream.mapError((error) => broken("connection", oneLine(error.message))),
-            // `Stream.timeout` would end here as if all had come.
-            Stream.timeoutOrElse({
-              duration: requestTimeout,
-              orElse: () => Stream.fail(broken("stalled", `no byte in ${requestTimeout} ms`))
-            })
-          )
-        )
-      })
+      const open = Effect.fn("MediPim.open")((request: SourceRequest) => waiting(ask(request)))
 
       return MediPim.of({ open })
     })

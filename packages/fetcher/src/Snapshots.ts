@@ -1,7 +1,9 @@
 import { SnapshotId } from "@medipim/domain/Ids"
 import { Manifest, manifestKey, prefixOf, snapshotsPrefix } from "@medipim/domain/Snapshot"
 import { SnapshotStore, StoreError } from "@medipim/domain/SnapshotStore"
-import { Context, Effect, Layer, Option, Schema, Stream } from "effect"
+import { readObject } from "@medipim/platform/StoredObjects"
+import { Context, Effect, Layer, Option, Schema } from "effect"
+import { largestObject, tooLarge } from "./Checkpoints.ts"
 
 const readsAtOnce = 4
 const decodeManifest = Schema.decodeUnknownEffect(Schema.fromJsonString(Manifest))
@@ -27,7 +29,7 @@ export class Snapshots extends Context.Service<
       const find = Effect.fn("Snapshots.find")(
         function* (id: SnapshotId) {
           const key = manifestKey(id)
-          const text = Buffer.concat(yield* Stream.runCollect(store.get(key))).toString("utf8")
+          const text = (yield* readObject(store, key, largestObject, () => tooLarge(key))).toString("utf8")
           const manifest = yield* decodeManifest(text).pipe(
             Effect.mapError(
               (error) =>

@@ -8,7 +8,7 @@ import { storeLayer } from "@medipim/platform/Snapshots"
 import { Effect, Layer } from "effect"
 import { Checkpoints } from "./Checkpoints.ts"
 import { Download } from "./Download.ts"
-import { fetcherConfig } from "./FetcherConfig.ts"
+import { fetcherConfig, userAgent } from "./FetcherConfig.ts"
 import * as FetcherHttp from "./FetcherHttp.ts"
 import { Job } from "./Job.ts"
 import * as MediPimHttp from "./MediPimHttp.ts"
@@ -19,7 +19,8 @@ const Main = Layer.unwrap(
     ApiServer.layer(FetcherApi, config).pipe(
       Layer.provide(FetcherHttp.layer.pipe(Layer.provide(ApiServer.guards(config)))),
       Layer.provide([Job.layer, Download.layer(config)]),
-      Layer.provide([MediPimHttp.layer(config), Snapshots.layer, Checkpoints.layer]),
+      Layer.provide([MediPimHttp.layer({ ...config, userAgent: userAgent(config.contact) }), Snapshots.layer]),
+      Layer.provide(Checkpoints.layer),
       Layer.provide([storeLayer(config), NodeHttpClient.layerUndici, Draining.layer])
     )
   )

@@ -36,7 +36,9 @@ const downloads = (requestTimeout: number, secret = keySecret, partBytes = usual
     Layer.provideMerge([Snapshots.layer, Checkpoints.layer]),
     Layer.provide(
       Layer.unwrap(
-        Effect.map(Simulator, ({ url }) => MediPimHttp.layer({ url, keyId: "7", keySecret: secret, requestTimeout }))
+        Effect.map(Simulator, ({ url }) =>
+          MediPimHttp.layer({ url, keyId: "7", keySecret: secret, requestTimeout, userAgent: "test" })
+        )
       )
     ),
     Layer.provide(NodeHttpClient.layerUndici)
