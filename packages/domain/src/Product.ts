@@ -43,7 +43,8 @@ export const decodeProduct = (result: JsonObject): Result.Result<Product, string
     const row: Record<string, unknown> = { id, raw, content_hash: hash }
     const unknown: Array<SourceColumn> = []
     for (const [name, column] of columns) {
-      const value = column.read(column.value(result))
+      const source = column.value(result)
+      const value = source === unknownShape ? unknownShape : column.read(source)
       if (value === unknownShape) unknown.push(name)
       row[name] = value === unknownShape ? column.empty : value
     }

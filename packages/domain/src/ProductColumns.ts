@@ -7,24 +7,25 @@ export interface Column<A> {
   readonly field: string
   /** Type of the column in Postgres. */
   readonly type: string
-  readonly value: (result: JsonObject) => Json | undefined
+  readonly value: (result: JsonObject) => Json | undefined | typeof Form.unknownShape
   readonly read: Form.Read<A>
   /** What the column of a new product holds when its value is not understood. */
   readonly empty: A
 }
 
-const from = (field: string) => ({ field, value: (result: JsonObject) => result[field] })
+type Source = Pick<Column<unknown>, "field" | "value">
+const from = (field: string): Source => ({ field, value: (result) => result[field] })
 
 /** Inside `meta`. One that is no object has an unknown shape, and so has what should be in it. */
-const fromMeta = (key: string) => ({
+const fromMeta = (key: string): Source => ({
   field: `meta.${key}`,
-  value: ({ meta }: JsonObject) => {
-    const [only, ...others] = Array.isArray(meta) ? meta : [meta]
-    return isJsonObject(only) && others.length === 0 ? only[key] : meta
+  value: ({ meta }) => {
+    const found = Form.single(meta)
+    if (found === undefined || found === Form.unknownShape) return found
+    return isJsonObject(found) ? found[key] : Form.unknownShape
   }
 })
 
-type Source = ReturnType<typeof from>
 const text = (source: Source, read = Form.text): Column<string | null> => ({
   ...source,
   type: "text",

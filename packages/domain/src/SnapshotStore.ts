@@ -5,6 +5,8 @@ export const StoreFault = Schema.Literals([
   "not-found",
   "bucket-missing",
   "denied",
+  "public",
+  "full",
   "too-large",
   "invalid",
   "unavailable"
@@ -13,7 +15,10 @@ export const StoreFault = Schema.Literals([
 /** What a person can do; the other faults are ours. */
 const advice: Partial<Record<typeof StoreFault.Type, string>> = {
   "not-found": "Sync again with forceRefresh.",
-  denied: "Check the service role key, or who may use the folder.",
+  "bucket-missing": "Check SUPABASE_URL, BUCKET and the key: a key without permission sees no bucket.",
+  denied: "Check the secret key of Supabase, or who may write to the folder.",
+  public: "Make the bucket private: what is in it can be read without a key.",
+  full: "Make room on the disk, or use a larger one.",
   unavailable: "Sync again once the store answers."
 }
 
@@ -48,7 +53,10 @@ export class SnapshotStore extends Context.Service<
   {
     /** Stores one object whole or not at all; repeating it with the same bytes is safe. */
     readonly put: (key: string, bytes: Uint8Array, contentType: string) => Effect.Effect<void, StoreError>
-    /** The bytes of one object. A read that ends early fails; it never looks like the end. */
+    /**
+     * The bytes of one object. A read that ends early fails; it never looks like the end. It is not repeated: whoever reads
+     * begins again (`StoredObjects.readObject`). The other operations wait for a store that is away.
+     */
     readonly get: (key: string) => Stream.Stream<Uint8Array, StoreError>
     /** Every object below a prefix that ends in `/`, at any depth, sorted by key. */
     readonly list: (prefix: string) => Effect.Effect<ReadonlyArray<StoredObject>, StoreError>
@@ -56,7 +64,7 @@ export class SnapshotStore extends Context.Service<
     readonly folders: (prefix: string) => Effect.Effect<ReadonlyArray<string>, StoreError>
     /** Removes objects; missing ones are no error. */
     readonly remove: (keys: ReadonlyArray<string>) => Effect.Effect<void, StoreError>
-    /** Fails when the bucket cannot be reached or does not exist. */
+    /** Fails, with the cause and without trying again, when nothing can be stored now. */
     readonly check: Effect.Effect<void, StoreError>
   }
 >()("domain/SnapshotStore") {}

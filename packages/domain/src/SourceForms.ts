@@ -33,7 +33,7 @@ const isScalar = (value: Json | undefined): value is Scalar =>
   typeof value === "string" || typeof value === "number" || value instanceof ExactNumber
 
 /** The value itself, or the only one of its list; `undefined` for none. */
-const single = (value: Json | undefined): Json | undefined | Unknown => {
+export const single = (value: Json | undefined): Json | undefined | Unknown => {
   if (isNothing(value)) return undefined
   const list = listOf(value)
   if (list === undefined) return value

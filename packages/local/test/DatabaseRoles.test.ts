@@ -86,8 +86,6 @@ layer(asRole, { excludeTestServices: true, timeout: "90 seconds" })("The role of
       const { control } = yield* TestStack
       assert.deepInclude(yield* sync(), { status: "succeeded", published: true })
       yield* control("POST /control/changes", { update: 5, remove: 2 })
-      // Ids of snapshots are in order by the second, and only a newer snapshot removes.
-      yield* Effect.sleep("1 second")
       const second = yield* sync({ forceRefresh: true })
       assert.deepInclude(second, { status: "succeeded", published: true })
       assert.deepInclude(second.progress, { updated: 5, removed: 2 })
@@ -143,6 +141,30 @@ layer(asRole, { excludeTestServices: true, timeout: "90 seconds" })("The role of
       ])
       yield* seesWhatItMay({ anon: denied, authenticated: products - 2, service_role: products })
     }).pipe(Effect.provide(on("superuser", "fresh")))
+  )
+
+  it.effect("changes nothing when a forced policy hides rows from it, and the run names the policy", () =>
+    Effect.gen(function* () {
+      const { run } = yield* SupabaseDatabase
+      const { control } = yield* TestStack
+      const sql = yield* SqlClient
+      const table = sql`SELECT id, xmin::text FROM public.products ORDER BY id`
+      const before = yield* Effect.provide(table, on("superuser", "fresh"))
+      yield* run("medipim_app", "fresh", [
+        "ALTER TABLE public.products FORCE ROW LEVEL SECURITY",
+        "CREATE POLICY half_of_it ON public.products USING (id < 'M8') WITH CHECK (id < 'M8')"
+      ])
+      yield* control("POST /control/changes", { touch: true })
+      const { status, failure } = yield* sync({ forceRefresh: true })
+      assert.strictEqual(status, "failed")
+      assert.match(failure?.message ?? "", /row-level security.*forced row level security, policy half_of_it/)
+      yield* run("medipim_app", "fresh", [
+        "DROP POLICY half_of_it ON public.products",
+        "ALTER TABLE public.products NO FORCE ROW LEVEL SECURITY"
+      ])
+      assert.deepStrictEqual(yield* table, before)
+      assert.deepInclude(yield* sync({ forceRefresh: true }), { status: "succeeded", published: true })
+    })
   )
 
   it.effect("takes over what another role had migrated, and its SQL may be run again", () =>

@@ -1,6 +1,7 @@
 import { SnapshotStore, type StoreError } from "@medipim/domain/SnapshotStore"
 import { type Busy, Unavailable } from "@medipim/http-api/Failure"
 import { MaintainerApi } from "@medipim/http-api/MaintainerApi"
+import { maintainerNeeds } from "@medipim/platform/DatabaseNeeds"
 import { jobEvents } from "@medipim/platform/JobEvents"
 import { currentWaits } from "@medipim/platform/Outage"
 import { isPassing, sqlMessage } from "@medipim/platform/Postgres"
@@ -22,7 +23,7 @@ const systemLayer = HttpApiBuilder.group(
   Effect.fnUntraced(function* (handlers) {
     const store = yield* SnapshotStore
     const sql = yield* SqlClient
-    const dependencies = [databaseCheck(sql), { name: "snapshot store", check: store.check }]
+    const dependencies = [databaseCheck(sql, maintainerNeeds), { name: "snapshot store", check: store.check }]
     return handlers.handleAll({
       healthz: () => Effect.succeed({ status: "ok" } as const),
       readyz: () => readiness(dependencies)

@@ -146,6 +146,8 @@ export class ProductTable extends Context.Service<
           WHERE tgrelid = 'public.products'::regclass AND NOT tgisinternal AND tgenabled <> 'D'
         UNION ALL SELECT 'rule ' || rulename FROM pg_rewrite WHERE ev_class = 'public.products'::regclass
         UNION ALL SELECT 'policy ' || polname FROM pg_policy WHERE polrelid = 'public.products'::regclass
+        UNION ALL SELECT 'forced row level security' FROM pg_class
+          WHERE oid = 'public.products'::regclass AND relforcerowsecurity
         ORDER BY what`.pipe(
         Effect.map((rows) => rows.map(({ what }) => what)),
         Effect.withSpan("ProductTable.interference")

@@ -7,6 +7,7 @@ import type { SnapshotId } from "@medipim/domain/Ids"
 import { type LinePiece, longestLine, longestOfAll, makeLineSplitter } from "@medipim/domain/LineSplitter"
 import { Manifest, manifestKey, type Part } from "@medipim/domain/Snapshot"
 import { SnapshotStore, type StoreError } from "@medipim/domain/SnapshotStore"
+import { readObject } from "@medipim/platform/StoredObjects"
 import { Context, Effect, Layer, Schedule, Schema, Stream } from "effect"
 
 /** What is stored is not what was written, or is not there. */
@@ -33,8 +34,6 @@ export interface StoredLine extends Place {
 }
 
 const decodeManifest = Schema.decodeUnknownEffect(Schema.fromJsonString(Manifest))
-/** A read that breaks half-way begins again. */
-const persistence = { schedule: Schedule.exponential("250 millis").pipe(Schedule.jittered), times: 4 }
 
 /** What was read wrong once may be read right; what was written wrong stays so. */
 const secondLook = {
@@ -141,23 +140,8 @@ export class SnapshotReader extends Context.Service<
     Effect.gen(function* () {
       const store = yield* SnapshotStore
 
-      /** An object of at most so many bytes. */
       const object = (key: string, largest: number) =>
-        Stream.suspend(() => {
-          let bytes = 0
-          return store.get(key).pipe(
-            Stream.mapEffect((piece) => {
-              bytes += piece.length
-              return bytes > largest
-                ? Effect.fail(new SnapshotBroken({ key, detail: `it has more than ${largest} bytes` }))
-                : Effect.succeed(piece)
-            })
-          )
-        }).pipe(
-          Stream.runCollect,
-          Effect.map((pieces) => Buffer.concat(pieces)),
-          Effect.retry({ while: (error) => error._tag === "StoreError" && error.retryable, ...persistence })
-        )
+        readObject(store, key, largest, () => new SnapshotBroken({ key, detail: `it has more than ${largest} bytes` }))
 
       const manifest = Effect.fn("SnapshotReader.manifest")(function* (id: SnapshotId) {
         const key = manifestKey(id)

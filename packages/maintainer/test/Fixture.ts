@@ -95,27 +95,35 @@ const fetchedBefore = (id: SnapshotId) =>
       VALUES (${id}, 'fetch-only', '{}', 'succeeded', 'idle', '{}', now(), now())`
   )
 
-/** Stores lines as a snapshot in parts of seven lines, fetched by a run of its own. */
-export const writeSnapshot = Effect.fnUntraced(function* (lines: ReadonlyArray<string>, complete = true) {
+/** A part before it is stored: its bytes, the lines that begin in it, and how many bytes belong to a line before it. */
+export interface RawPart {
+  readonly raw: Buffer
+  readonly records: number
+  readonly continuedBytes?: number
+}
+
+/** Stores parts as a snapshot, fetched by a run of its own. */
+export const writeParts = Effect.fnUntraced(function* (raws: ReadonlyArray<RawPart>, complete = true) {
   const store = yield* SnapshotStore
   const id = SnapshotId.make(nextId())
   yield* fetchedBefore(id)
   const parts: Array<Part> = []
-  for (let first = 0; first < lines.length; first += 7) {
-    const raw = Buffer.from(lines.slice(first, first + 7).join(""))
-    const stored = gzipSync(raw)
-    const records = Math.min(7, lines.length - first)
+  let first = 0
+  for (const { raw, records, continuedBytes } of raws) {
+    const stored = gzipSync(raw, { level: 1 })
     const key = partKey(id, parts.length)
     parts.push({
       key,
       firstRecord: first,
       records,
       firstIndex: first,
-      lastIndex: first + records - 1,
+      lastIndex: Math.max(first, first + records - 1),
+      ...(continuedBytes === undefined ? {} : { continuedBytes }),
       bytes: raw.length,
       compressedBytes: stored.length,
       sha256: createHash("sha256").update(stored).digest("hex")
     })
+    first += records
     yield* store.put(key, stored, "application/gzip")
   }
   const manifest: Manifest = {
@@ -124,8 +132,8 @@ export const writeSnapshot = Effect.fnUntraced(function* (lines: ReadonlyArray<s
     startedAt: "2026-11-23T02:00:00.000Z",
     finishedAt: "2026-11-23T02:10:00.000Z",
     request: { filter: allStatuses, sorting: byCreation },
-    total: lines.length,
-    records: lines.length,
+    total: first,
+    records: first,
     bytes: parts.reduce((sum, part) => sum + part.bytes, 0),
     compressedBytes: parts.reduce((sum, part) => sum + part.compressedBytes, 0),
     complete,
@@ -135,6 +143,18 @@ export const writeSnapshot = Effect.fnUntraced(function* (lines: ReadonlyArray<s
   yield* store.put(manifestKey(id), Buffer.from(JSON.stringify(manifest)), "application/json")
   return id
 })
+
+const linesInPart = 7
+
+/** Stores lines as a snapshot in parts of seven lines. */
+export const writeSnapshot = (lines: ReadonlyArray<string>, complete = true) =>
+  writeParts(
+    Array.from({ length: Math.ceil(lines.length / linesInPart) }, (_, n) => {
+      const some = lines.slice(n * linesInPart, (n + 1) * linesInPart)
+      return { raw: Buffer.from(some.join("")), records: some.length }
+    }),
+    complete
+  )
 
 export const snapshotOf = (sources: ReadonlyArray<unknown>) =>
   writeSnapshot(sources.map((source, index) => line(source, index, sources.length)))

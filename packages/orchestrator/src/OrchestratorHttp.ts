@@ -1,6 +1,7 @@
 import { noProgress } from "@medipim/domain/Run"
 import { Unavailable } from "@medipim/http-api/Failure"
 import { OrchestratorApi } from "@medipim/http-api/OrchestratorApi"
+import { orchestratorNeeds } from "@medipim/platform/DatabaseNeeds"
 import { sqlMessage } from "@medipim/platform/Postgres"
 import { PublishOrder } from "@medipim/platform/PublishOrder"
 import { databaseCheck, readiness } from "@medipim/platform/Readiness"
@@ -22,7 +23,7 @@ const systemLayer = HttpApiBuilder.group(
     const sql = yield* SqlClient
     return handlers.handleAll({
       healthz: () => Effect.succeed({ status: "ok" } as const),
-      readyz: () => readiness([databaseCheck(sql)])
+      readyz: () => readiness([databaseCheck(sql, orchestratorNeeds)])
     })
   })
 )

@@ -4,12 +4,14 @@ import { dirname, join } from "node:path"
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import { SnapshotStore, type StoredObject, StoreError } from "@medipim/domain/SnapshotStore"
 import { Effect, Layer, Stream } from "effect"
+import { survivingStore } from "./StoredObjects.ts"
 import { invalidKey } from "./StoreKeys.ts"
 
 type Operation = StoreError["operation"]
 
 const faults: Readonly<Record<string, StoreError["fault"]>> = {
-  ENOENT: "not-found",
+  ENOSPC: "full",
+  EDQUOT: "full",
   EACCES: "denied",
   EPERM: "denied",
   EROFS: "denied",
@@ -21,15 +23,34 @@ const failure =
   (operation: Operation, key: string) =>
   (cause: unknown): StoreError => {
     const error = cause as NodeJS.ErrnoException
-    return new StoreError({ operation, key, fault: faults[error.code ?? ""] ?? "unavailable", detail: error.message })
+    // What is not there cannot be read; what cannot be made, as below /proc, is a place where nothing may be written.
+    const missing = operation === "get" || operation === "list" ? "not-found" : "denied"
+    const fault = error.code === "ENOENT" ? missing : (faults[error.code ?? ""] ?? "unavailable")
+    return new StoreError({ operation, key, fault, detail: error.message })
   }
 
 const temporary = ".tmp-"
 
+/**
+ * Makes a folder and those above it, one by one: the recursive form of Node says ENOENT for a file system that is read-only,
+ * and never ends below /proc.
+ */
+const makeFolder = async (path: string): Promise<void> => {
+  const isThere = await fs.promises.stat(path).then(
+    () => true,
+    () => false
+  )
+  if (isThere) return
+  if (dirname(path) !== path) await makeFolder(dirname(path))
+  await fs.promises.mkdir(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "EEXIST") throw error
+  })
+}
+
 /** Written beside its place, flushed, then renamed: an object is there whole or not at all. */
 const writeWhole = async (path: string, bytes: Uint8Array): Promise<void> => {
   const draft = join(dirname(path), `${temporary}${randomBytes(8).toString("hex")}`)
-  await fs.promises.mkdir(dirname(path), { recursive: true })
+  await makeFolder(dirname(path))
   try {
     const file = await fs.promises.open(draft, "w")
     await file.writeFile(bytes).finally(() => file.sync().finally(() => file.close()))
@@ -38,6 +59,21 @@ const writeWhole = async (path: string, bytes: Uint8Array): Promise<void> => {
     await fs.promises.rm(draft, { force: true })
     throw error
   }
+}
+
+/** Bytes; a few parts on their way. With less the next download would not get far. */
+const leastSpace = 64 * 1024 * 1024
+
+/** That a part could be stored here now: it tries. */
+const assertWritable = async (dir: string): Promise<void> => {
+  const probe = join(dir, `${temporary}probe-${randomBytes(4).toString("hex")}`)
+  await writeWhole(probe, Buffer.from("medipim"))
+  await fs.promises.rm(probe, { force: true })
+  const { bavail, bsize } = await fs.promises.statfs(dir)
+  if (bavail * bsize >= leastSpace) return
+  throw Object.assign(new Error(`only ${Math.floor((bavail * bsize) / 1024 / 1024)} MB are left in ${dir}`), {
+    code: "ENOSPC"
+  })
 }
 
 const entriesOf = (path: string): Promise<ReadonlyArray<fs.Dirent>> =>
@@ -69,9 +105,11 @@ export const layer = (dir: string): Layer.Layer<SnapshotStore> => {
         ? Effect.tryPromise({ try: act, catch: failure(operation, key) })
         : Effect.fail(invalid)
     }).pipe(Effect.withSpan(`FolderStore.${operation}`, { attributes: { key } }))
+  const patiently = <A>(operation: Operation, key: string, act: () => Promise<A>) =>
+    survivingStore(attempt(operation, key, act))
 
   return Layer.succeed(SnapshotStore, {
-    put: (key, bytes) => attempt("put", key, () => writeWhole(join(dir, key), bytes)),
+    put: (key, bytes) => patiently("put", key, () => writeWhole(join(dir, key), bytes)),
     get: (key) =>
       Stream.unwrap(
         attempt("get", key, () => fs.promises.access(join(dir, key), fs.constants.R_OK)).pipe(
@@ -84,9 +122,9 @@ export const layer = (dir: string): Layer.Layer<SnapshotStore> => {
         )
       ),
     list: (prefix) =>
-      attempt("list", prefix, async () => [...(await walk(dir, prefix))].sort((a, b) => byName(a.key, b.key))),
+      patiently("list", prefix, async () => [...(await walk(dir, prefix))].sort((a, b) => byName(a.key, b.key))),
     folders: (prefix) =>
-      attempt("list", prefix, async () =>
+      patiently("list", prefix, async () =>
         (await entriesOf(join(dir, prefix)))
           .filter((entry) => entry.isDirectory())
           .map((entry) => entry.name)
@@ -96,16 +134,13 @@ export const layer = (dir: string): Layer.Layer<SnapshotStore> => {
       Effect.forEach(
         keys,
         (key) =>
-          attempt("remove", key, async () => {
+          patiently("remove", key, async () => {
             await fs.promises.rm(join(dir, key), { force: true })
             // Only an empty folder goes; one that another writer still uses stays.
             await fs.promises.rmdir(dirname(join(dir, key))).catch(() => {})
           }),
         { discard: true }
       ),
-    check: attempt("prepare", "", async () => {
-      await fs.promises.mkdir(dir, { recursive: true })
-      await fs.promises.access(dir, fs.constants.W_OK)
-    })
+    check: attempt("prepare", "", () => assertWritable(dir))
   })
 }

@@ -9,7 +9,8 @@ import { schedule } from "./migrations/0004_schedule.ts"
 import { publishOrder } from "./migrations/0005_publish_order.ts"
 import { sourceForms } from "./migrations/0006_source_forms.ts"
 import { waits } from "./migrations/0007_waits.ts"
-import { schemaName } from "./Postgres.ts"
+import { schemaName, surviving } from "./Postgres.ts"
+import { assertOwnProducts, assertSession } from "./SessionCheck.ts"
 
 const loader = PgMigrator.fromRecord({
   "0001_catalogue": catalogue,
@@ -24,36 +25,25 @@ const table = "migrations"
 /** Any number, the same in every process: who holds it migrates. */
 const migrationLock = 0x4d504155
 
-/** A pooler may drop the search path; then our tables would appear where Supabase shows them to the world. */
-const assertSearchPath = Effect.gen(function* () {
-  const sql = yield* SqlClient
-  const [row] = yield* sql<{ readonly path: string }>`SELECT current_setting('search_path') AS path`
-  if (row?.path !== schemaName) {
-    return yield* Effect.die(
-      new Error(
-        `The database connection ignores search_path (it is "${row?.path}"). Use the direct connection or the session ` +
-          `pooler, or run: ALTER ROLE CURRENT_USER SET search_path = ${schemaName};`
-      )
-    )
-  }
-})
-
 /**
  * Brings the database to the newest schema. Any number of processes may call it at once: one works, the others wait and
  * then find nothing to do. All pending steps happen in one transaction, or none.
  */
 export const migrate = Effect.gen(function* () {
   const sql = yield* SqlClient
-  yield* assertSearchPath
-  return yield* sql.withTransaction(
+  yield* assertSession
+  // Somebody may be reading a table that a step changes: the lock is asked for again, as in any outage.
+  const steps = sql.withTransaction(
     Effect.gen(function* () {
       yield* sql`SELECT pg_advisory_xact_lock(${migrationLock}::bigint)`
+      yield* assertOwnProducts
       // Asked first: a role that may not make schemas is refused even where IF NOT EXISTS would find one.
       const [schema] = yield* sql`SELECT nspname FROM pg_namespace WHERE nspname = ${schemaName}`
       if (schema === undefined) yield* sql`CREATE SCHEMA ${sql(schemaName)}`
       return yield* PgMigrator.run({ loader, table })
     })
   )
+  return yield* surviving(steps)
 }).pipe(Effect.withSpan("Migrations.migrate"))
 
 /** Migrates before what is built on it starts; cheap when nothing is pending. */

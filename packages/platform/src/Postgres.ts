@@ -1,4 +1,5 @@
 import { PgClient } from "@effect/sql-pg"
+import { printable } from "@medipim/domain/Printable"
 import { Option, Redacted, Schedule } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { databaseTls } from "./DatabaseTls.ts"
@@ -57,9 +58,18 @@ export const passingFaults = {
 export const sqlFields = (error: SqlError): { readonly code?: string; readonly detail?: string } =>
   (error.reason.cause ?? {}) as { readonly code?: string; readonly detail?: string }
 
+/** SQLSTATEs that have a word of their own (PostgreSQL manual, appendix A). */
+const words: Readonly<Record<string, string>> = {
+  "25006": "ReadOnly",
+  "42501": "Denied",
+  "53100": "DiskFull",
+  "53300": "NoConnectionFree"
+}
+
 /** What the server said, without the statement and its parameters: those may hold product data. */
 export const sqlMessage = (error: SqlError): string => {
   const cause: unknown = error.reason.cause
-  const text = cause instanceof Error ? cause.message : ""
-  return text === "" ? `${error.reason._tag}: ${error.message}` : `${error.reason._tag}: ${text}`
+  const text = printable(cause instanceof Error ? cause.message : "", 500)
+  const word = words[sqlFields(error).code ?? ""] ?? error.reason._tag
+  return `${word}: ${text === "" ? error.message : text}`
 }

@@ -1,6 +1,7 @@
 import { NotReady } from "@medipim/http-api/SystemGroup"
 import { Effect, Option } from "effect"
-import type { SqlClient } from "effect/sql/SqlClient"
+import { SqlClient } from "effect/sql/SqlClient"
+import { databaseFaults, type TableNeed } from "./DatabaseNeeds.ts"
 import { sqlMessage } from "./Postgres.ts"
 
 /** Something the service cannot work without. */
@@ -9,10 +10,14 @@ export interface Dependency {
   readonly check: Effect.Effect<unknown, { readonly message: string }>
 }
 
-/** The database answers. */
-export const databaseCheck = (sql: SqlClient): Dependency => ({
+/** The database answers, takes changes, and has what the service needs, with the rights to use it. */
+export const databaseCheck = (sql: SqlClient, needs: ReadonlyArray<TableNeed>): Dependency => ({
   name: "database",
-  check: sql`SELECT 1`.pipe(Effect.mapError((error) => ({ message: sqlMessage(error) })))
+  check: databaseFaults(needs).pipe(
+    Effect.provideService(SqlClient, sql),
+    Effect.mapError((error) => ({ message: sqlMessage(error) })),
+    Effect.flatMap((faults) => (faults.length === 0 ? Effect.void : Effect.fail({ message: faults.join("; ") })))
+  )
 })
 
 const patience = "5 seconds"

@@ -95,16 +95,46 @@ export const sleepSettings = {
   idleShutdown: optional("IDLE_SHUTDOWN", "the process ends after so long without a request or a job", lengthOfTime)
 }
 
+const supabaseUrl: Form<string> = {
+  ...httpUrl,
+  problem: (text) =>
+    URL.canParse(text) && new URL(text).pathname.replaceAll("/", "") !== ""
+      ? "has a path, and must be the address alone, https://<project>.supabase.co"
+      : undefined
+}
+
+/** Who a token of Supabase speaks for; keys of the new form are no tokens. */
+const roleOf = (key: string): string | undefined => {
+  const [, claims, signature] = key.split(".")
+  if (claims === undefined || signature === undefined) return undefined
+  try {
+    const { role } = JSON.parse(Buffer.from(claims, "base64url").toString("utf8")) as { readonly role?: unknown }
+    return typeof role === "string" ? role : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const supabaseKey: Form<Redacted.Redacted> = {
+  ...secret,
+  problem: (text) => {
+    const isPublic = text.startsWith("sb_publishable_") || ["anon", "authenticated"].includes(roleOf(text) ?? "")
+    return isPublic
+      ? "is a key for browsers, which may see nothing of a private bucket; take a secret key (sb_secret_...), or the service role key"
+      : undefined
+  }
+}
+
 /** Where snapshots are kept: in a folder when `SNAPSHOT_DIR` is set, else in Supabase Storage. */
 export const storeSettings = {
   snapshotDir: optional("SNAPSHOT_DIR", "keep snapshots in this folder instead of Supabase Storage", text),
   supabaseUrl: unless(
     "SNAPSHOT_DIR",
-    optional("SUPABASE_URL", "address of the Supabase project, https://<project>.supabase.co", httpUrl)
+    optional("SUPABASE_URL", "address of the Supabase project, https://<project>.supabase.co", supabaseUrl)
   ),
   serviceRoleKey: unless(
     "SNAPSHOT_DIR",
-    optional("SUPABASE_SERVICE_ROLE_KEY", "service role key of the Supabase project, for its Storage", secret)
+    optional("SUPABASE_SERVICE_ROLE_KEY", "secret key of the Supabase project, for its Storage", supabaseKey)
   ),
   bucket: withDefault("BUCKET", "bucket of the snapshots", text, "medipim-raw")
 }
@@ -120,10 +150,31 @@ const certificates: Form<string> = {
   expects: "a certificate in PEM form"
 }
 
+const encoding =
+  "in the password write % as %25, # as %23, / as %2F, ? as %3F and @ as %40; in a .env file a bare # begins a comment"
+
+/** What is wrong with an address that begins like one of Postgres. */
+const databaseUrlProblem = (text: string): string | undefined => {
+  if (!/^postgres(ql)?:\/\/\S+$/.test(text)) return undefined
+  if (!URL.canParse(text)) return `cannot be read as an address (${encoding})`
+  const { hash, hostname, password, port, searchParams } = new URL(text)
+  if (hash !== "") return `has a bare # (${encoding})`
+  try {
+    decodeURIComponent(password)
+  } catch {
+    return `has a bare % (${encoding})`
+  }
+  if (hostname === "" && !searchParams.has("host")) return `names no host (${encoding})`
+  return port === "6543"
+    ? "is the transaction pooler of Supabase (port 6543); take the direct connection, or the session pooler on port 5432"
+    : undefined
+}
+
 export const databaseSettings = {
   databaseUrl: required("DATABASE_URL", "the Postgres database: direct connection or session pooler", {
     schema: secretOf(/^postgres(ql)?:\/\/\S+$/),
-    expects: "a postgres:// address"
+    expects: "a postgres:// address",
+    problem: databaseUrlProblem
   }),
   databaseCa: optional("DATABASE_CA", "certificate of the authority that signed the database's", certificates),
   databaseConnections: withDefault("DATABASE_CONNECTIONS", "most connections to the database", wholeNumber(4, 100), 6)

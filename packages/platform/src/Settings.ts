@@ -7,6 +7,8 @@ export interface Setting<A> {
   readonly decode: (text: string) => Option.Option<A>
   /** What a valid text looks like; the text itself is never shown, it may be a secret. */
   readonly expects: string
+  /** What is wrong with a text that looks right at first, and the cure; it shows nothing of the text. */
+  readonly problem: ((text: string) => string | undefined) | undefined
   /** The value when the variable is unset or empty; `undefined` when there is none. */
   readonly absent: ((set: (variable: string) => boolean) => Option.Option<A>) | undefined
 }
@@ -14,6 +16,7 @@ export interface Setting<A> {
 export interface Form<A> {
   readonly schema: Schema.ConstraintDecoder<A>
   readonly expects: string
+  readonly problem?: (text: string) => string | undefined
 }
 
 const decoder = <A>({ schema }: Form<A>) => Schema.decodeUnknownOption(schema)
@@ -24,6 +27,7 @@ export const required = <A>(variable: string, purpose: string, form: Form<A>): S
   purpose,
   decode: decoder(form),
   expects: form.expects,
+  problem: form.problem,
   absent: undefined
 })
 
@@ -38,6 +42,7 @@ export const optional = <A>(variable: string, purpose: string, form: Form<A>): S
   purpose,
   decode: (text) => Option.map(decoder(form)(text), Option.some),
   expects: form.expects,
+  problem: form.problem,
   absent: () => Option.some(Option.none())
 })
 
@@ -71,10 +76,11 @@ export const loadSettings = Effect.fnUntraced(function* <const S extends Record<
   const values: Record<string, unknown> = {}
   for (const [field, setting] of Object.entries(settings as Record<string, Setting<unknown>>)) {
     const { variable, purpose, expects } = setting
-    const value = isSet(variable)
-      ? setting.decode(texts.get(variable) as string)
-      : (setting.absent?.(isSet) ?? Option.none())
-    if (Option.isSome(value)) values[field] = value.value
+    const text = texts.get(variable) ?? ""
+    const problem = isSet(variable) ? setting.problem?.(text) : undefined
+    const value = isSet(variable) ? setting.decode(text) : (setting.absent?.(isSet) ?? Option.none())
+    if (problem !== undefined) problems.push(`${variable} ${problem}: ${purpose}`)
+    else if (Option.isSome(value)) values[field] = value.value
     else problems.push(`${variable} ${isSet(variable) ? `is not ${expects}` : "is missing"}: ${purpose}`)
   }
   return problems.length === 0 ? (values as Values<S>) : yield* new InvalidSettings({ problems })

@@ -1,7 +1,8 @@
 import { SnapshotStore, type StoredObject, StoreError } from "@medipim/domain/SnapshotStore"
 import { StorageClient } from "@supabase/storage-js"
-import { Effect, Layer, Option, Redacted, Schedule, Stream } from "effect"
+import { Clock, Duration, Effect, Layer, Option, Redacted, Stream } from "effect"
 import { storeError } from "./StorageFaults.ts"
+import { survivingStore } from "./StoredObjects.ts"
 import { invalidKey } from "./StoreKeys.ts"
 
 type Operation = StoreError["operation"]
@@ -15,11 +16,10 @@ export interface Options {
 
 /** One try of one request; a part of 6 MB passes in seconds even on a slow line. */
 const patience = "60 seconds"
-const persistence = {
-  while: (error: StoreError) => error.retryable,
-  schedule: Schedule.min([Schedule.exponential("250 millis"), Schedule.spaced("5 seconds")]).pipe(Schedule.jittered),
-  times: 5
-}
+/** A bucket is looked at again after so long: somebody may have made it public, or taken a right away. */
+const trustedFor = Duration.toMillis("1 minute")
+/** A probe that somebody waits for. */
+const probePatience = "4 seconds"
 const pageSize = 1000
 
 /** The new secret keys are no tokens: they go into the `apikey` header alone. */
@@ -32,6 +32,11 @@ const fetchWith =
   (input, init) =>
     fetch(input, { ...init, redirect: "error", signal })
 
+/** Written over and over: that a part could be stored. */
+const probeKey = "readiness"
+const probe = Buffer.from("medipim")
+const probeOptions = { contentType: "text/plain", upsert: true }
+
 type Answer<A> = { readonly data: A; readonly error: null } | { readonly data: unknown; readonly error: unknown }
 
 const make = ({ url, serviceRoleKey, bucket }: Options) => {
@@ -41,7 +46,8 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
   const once = <A>(
     operation: Operation,
     key: string,
-    act: (storage: StorageClient) => PromiseLike<Answer<A>>
+    act: (storage: StorageClient) => PromiseLike<Answer<A>>,
+    timeout: Duration.Input = patience
   ): Effect.Effect<A, StoreError> =>
     Effect.tryPromise({
       try: (signal) => Promise.resolve(act(client(signal))),
@@ -51,7 +57,7 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
         answer.error === null ? Effect.succeed(answer.data as A) : Effect.fail(storeError(operation, key, answer.error))
       ),
       Effect.timeoutOrElse({
-        duration: patience,
+        duration: timeout,
         orElse: () => Effect.fail(new StoreError({ operation, key, fault: "unavailable", detail: "no answer in time" }))
       })
     )
@@ -63,17 +69,41 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
     )
   )
 
-  const ask = <A>(operation: Operation, key: string, act: (storage: StorageClient) => PromiseLike<Answer<A>>) =>
+  /** Makes the bucket where it is missing. */
+  const orCreate = <A>(act: Effect.Effect<A, StoreError>) =>
+    Effect.catchIf(
+      act,
+      (error) => error.fault === "bucket-missing",
+      () => Effect.andThen(createBucket, act)
+    )
+
+  const attempt = <A>(operation: Operation, key: string, act: (storage: StorageClient) => PromiseLike<Answer<A>>) =>
     Effect.suspend(() => {
       const invalid = invalidKey(operation, key)
-      if (invalid !== undefined) return Effect.fail(invalid)
-      const persistent = once(operation, key, act).pipe(Effect.retry(persistence))
-      return Effect.catchIf(
-        persistent,
-        (error) => error.fault === "bucket-missing",
-        () => Effect.andThen(createBucket, persistent)
-      )
+      return invalid === undefined ? orCreate(once(operation, key, act)) : Effect.fail(invalid)
     }).pipe(Effect.withSpan(`SupabaseStore.${operation}`, { attributes: { key } }))
+
+  const ask = <A>(...what: Parameters<typeof attempt<A>>) => survivingStore(attempt<A>(...what))
+
+  let privateUntil = 0
+  const refusePublic = (found: { readonly public: boolean } | null) =>
+    found?.public === true
+      ? Effect.fail(
+          new StoreError({ operation: "prepare", key: bucket, fault: "public", detail: "the bucket is public" })
+        )
+      : Effect.map(Clock.currentTimeMillis, (now) => {
+          privateUntil = now + trustedFor
+        })
+
+  /** Wholesale prices are in here: nothing is stored where anybody can read it. */
+  const assertPrivate = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    now < privateUntil && privateUntil - now <= trustedFor
+      ? Effect.void
+      : Effect.flatMap(
+          ask("prepare", bucket, (storage) => storage.getBucket(bucket)),
+          refusePublic
+        )
+  )
 
   const page = (prefix: string, offset: number) =>
     ask("list", prefix, (storage) =>
@@ -84,14 +114,39 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
       })
     )
 
-  /** All entries directly below a prefix; folders have no id. */
+  let writableUntil = 0
+  /** Writes a few bytes, at most once a minute: anybody may ask whether the service is ready. */
+  const assertWritable = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    now < writableUntil && writableUntil - now <= trustedFor
+      ? Effect.void
+      : once(
+          "prepare",
+          probeKey,
+          (storage) => storage.from(bucket).upload(probeKey, probe, probeOptions),
+          probePatience
+        ).pipe(
+          Effect.tap(() =>
+            Effect.sync(() => {
+              writableUntil = now + trustedFor
+            })
+          ),
+          Effect.asVoid
+        )
+  )
+
+  const assertVisible = ask("prepare", bucket, (storage) => storage.getBucket(bucket))
+
+  /** All entries directly below a prefix; folders have no id. A key without permission sees none: an empty list proves nothing. */
   const entries = (prefix: string) =>
     Stream.paginate(0, (offset) =>
       Effect.map(page(prefix, offset), (answer) => {
         const found = answer ?? []
         return [found, found.length < pageSize ? Option.none<number>() : Option.some(offset + pageSize)] as const
       })
-    ).pipe(Stream.runCollect)
+    ).pipe(
+      Stream.runCollect,
+      Effect.tap((found) => (found.length === 0 ? Effect.asVoid(assertVisible) : Effect.void))
+    )
 
   const walk = (prefix: string): Effect.Effect<ReadonlyArray<StoredObject>, StoreError> =>
     Effect.gen(function* () {
@@ -106,13 +161,16 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
 
   return SnapshotStore.of({
     put: (key, bytes, contentType) =>
-      ask("put", key, (storage) =>
-        // upsert: a try whose answer was lost is repeated with the same bytes.
-        storage.from(bucket).upload(key, bytes, { contentType, upsert: true })
+      Effect.andThen(
+        assertPrivate,
+        ask("put", key, (storage) =>
+          // upsert: a try whose answer was lost is repeated with the same bytes.
+          storage.from(bucket).upload(key, bytes, { contentType, upsert: true })
+        )
       ).pipe(Effect.asVoid),
     get: (key) =>
       Stream.unwrap(
-        ask("get", key, (storage) => storage.from(bucket).download(key).asStream()).pipe(
+        attempt("get", key, (storage) => storage.from(bucket).download(key).asStream()).pipe(
           Effect.map((body) =>
             Stream.fromReadableStream({
               evaluate: () => body as ReadableStream<Uint8Array>,
@@ -132,7 +190,10 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
         (some) => ask("remove", some[0] ?? "", (storage) => storage.from(bucket).remove([...some])),
         { discard: true }
       ),
-    check: Effect.asVoid(ask("prepare", bucket, (storage) => storage.getBucket(bucket)))
+    check: orCreate(once("prepare", bucket, (storage) => storage.getBucket(bucket), probePatience)).pipe(
+      Effect.flatMap(refusePublic),
+      Effect.andThen(assertWritable)
+    )
   })
 }
 

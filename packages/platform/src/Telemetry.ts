@@ -4,7 +4,8 @@ import { Otlp } from "effect/observability"
 import { telemetrySettings } from "./ServiceSettings.ts"
 import { loadSettings } from "./Settings.ts"
 
-const version = "0.1.0"
+/** Of the whole system: its packages are released together. */
+export const version = "0.1.0"
 
 /** Wrong settings are reported with all the others of a service; until then it logs as if they were not set. */
 const settings = loadSettings(telemetrySettings).pipe(

@@ -1,0 +1,347 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { JsonObject } from "@medipim/domain/CanonicalJson"
+import { decodeProduct } from "@medipim/domain/Product"
+import { type SourceColumn, sourceColumns } from "@medipim/domain/ProductColumns"
+import { Result, Schema } from "effect"
+
+/**
+ * Forms in which a value may come, drawn from a grammar: what it means, and how it is wrapped. The oracle is written from
+ * the rules, not from the code: whatever comes, the column holds the value or its field is named. Never is there silence.
+ */
+type Json = null | boolean | number | string | ReadonlyArray<Json> | { readonly [key: string]: Json }
+
+/** Every column of one field, as its rows show them. */
+const decoded = (result: Record<string, Json>) => {
+  const product = decodeProduct({ id: "M1", ...result } as JsonObject)
+  if (Result.isFailure(product)) throw new Error(product.failure)
+  return product.success
+}
+
+const columns = Object.keys(sourceColumns) as ReadonlyArray<SourceColumn>
+const columnsOf = (field: string) => columns.filter((column) => sourceColumns[column].field === field)
+const resultWith = (field: string, value: Json): Record<string, Json> => {
+  const [first = "", inner] = field.split(".")
+  return inner === undefined ? { [first]: value } : { [first]: { [inner]: value } }
+}
+
+const fields = [...new Set(columns.map((column) => sourceColumns[column].field))]
+const isNothing = (value: unknown): boolean => value === null || (Array.isArray(value) && value.length === 0)
+
+/** All that a value says: its scalars at any depth. `false`, blank text and null say nothing. */
+const said = (value: Json): ReadonlyArray<string | number | boolean> => {
+  if (value === null || value === false) return []
+  if (typeof value === "string") return value.trim() === "" ? [] : [value.trim()]
+  return typeof value === "object" ? Object.values(value).flatMap(said) : [value]
+}
+
+const Scalar = Schema.Union([
+  Schema.Null,
+  Schema.Boolean,
+  Schema.Int.check(Schema.isBetween({ minimum: -5, maximum: 2_000_000_000 })),
+  Schema.Literals([12.5, 12.0, 1e21, -0.5]),
+  Schema.Literals([
+    "",
+    " ",
+    "9300000000011",
+    "Five",
+    "12.50",
+    "1495.00",
+    "1495",
+    " 7 ",
+    "en",
+    "true",
+    "x".repeat(201),
+    "1e3",
+    "0x1f"
+  ])
+])
+const Key = Schema.Literals([
+  "0",
+  "1",
+  "2",
+  "10",
+  "en",
+  "fr",
+  "en-AU",
+  "id",
+  "name",
+  "title",
+  "code",
+  "items",
+  "value",
+  "createdAt"
+])
+const Flat = Schema.Union([Scalar, Schema.Array(Scalar), Schema.Record(Key, Scalar)])
+const Nested = Schema.Union([Flat, Schema.Array(Flat), Schema.Record(Key, Flat)])
+const Deep = Schema.Union([Nested, Schema.Array(Nested), Schema.Record(Key, Nested)])
+
+const Field = Schema.Literals(fields as [string, ...Array<string>])
+
+describe("Any JSON in any field", () => {
+  it.prop(
+    "is the value of its column, or its field is named: it is never dropped in silence",
+    { field: Field, value: Deep },
+    ({ field, value }) => {
+      const { row, unknown } = decoded(resultWith(field, value as Json))
+      for (const column of columns) {
+        const isOwn = columnsOf(field).includes(column)
+        // Nothing else is touched by it.
+        if (!isOwn) {
+          assert.isTrue(isNothing(row[column]), column)
+          assert.notInclude(unknown, column)
+          continue
+        }
+        if (unknown.includes(column)) {
+          assert.isTrue(isNothing(row[column]), `${column} is named and has a value`)
+          assert.isAbove(said(value as Json).length, 0, `${column} is named for nothing`)
+        } else if (said(value as Json).length > 0 && isNothing(row[column])) {
+          // A thing may have no name and still an id, and the other way round: then one column of the field has a value.
+          assert.isTrue(isExplicitlyEmpty(column, value as Json), `${column} lost ${JSON.stringify(value)}`)
+        }
+      }
+    },
+    { arbitrary: { runs: 3000 } }
+  )
+})
+
+/** Things whose name, or whose code, is said to be none. */
+const isExplicitlyEmpty = (column: SourceColumn, value: Json): boolean => {
+  const key = column === "gs1_category" ? "code" : "name"
+  if (column !== "gs1_category" && column !== "organization" && column !== "brand") return false
+  const isThing = (one: Json): one is { readonly [key: string]: Json } =>
+    typeof one === "object" && one !== null && !Array.isArray(one) && key in one
+  const things = isThing(value) ? [value] : Object.values(value as object)
+  return things
+    .filter((one) => said(one as Json).length > 0)
+    .every((one) => isThing(one) && said(one[key] ?? null).length === 0)
+}
+
+/** Ways to wrap a value that leave it the only thing that is said. */
+const wrappings: Readonly<Record<string, (value: Json) => Json>> = {
+  "as it is": (value) => value,
+  "a list of one": (value) => [value],
+  "an object with the key 0": (value) => ({ "0": value }),
+  "an object with another numeric key": (value) => ({ "3": value }),
+  "a list with nothings": (value) => [null, value, "", []],
+  "a list that says it twice": (value) => (typeof value === "object" ? [value] : [value, value])
+}
+
+/** For each kind of column, values with what they mean. */
+const meanings: Readonly<
+  Record<string, { readonly fields: ReadonlyArray<string>; readonly values: ReadonlyArray<readonly [Json, unknown]> }>
+> = {
+  text: {
+    fields: [
+      "status",
+      "replacement",
+      "fred",
+      "zCode",
+      "snomedMp",
+      "supplierReference",
+      "hsCode",
+      "conservation",
+      "artgId",
+      "pbs"
+    ],
+    values: [
+      ["active", "active"],
+      [" padded ", "padded"],
+      [240904, "240904"],
+      [{ en: "active" }, "active"],
+      [12.5, "12.5"]
+    ]
+  },
+  localised: {
+    fields: ["name", "seoName"],
+    values: [
+      [{ en: "Name" }, "Name"],
+      [{ fr: "Nom", en: "Name" }, "Name"],
+      [{ en: "", fr: "Nom" }, "Nom"],
+      [{ "en-AU": "Name" }, "Name"],
+      ["Name", "Name"],
+      [{ en: ["Name"] }, "Name"]
+    ]
+  },
+  gtin13: {
+    fields: ["eanGtin13"],
+    values: [
+      ["9300000000011", "9300000000011"],
+      [93_000_000_011, "0093000000011"],
+      ["12345", "12345"]
+    ]
+  },
+  cents: {
+    fields: ["publicPrice", "manufacturerPrice", "pharmacistPrice"],
+    values: [
+      [1495, 1495],
+      ["1495", 1495],
+      ["1495.00", 1495],
+      [1495.0, 1495],
+      [0, 0],
+      ["0", 0],
+      [" 7 ", 7]
+    ]
+  },
+  percent: {
+    fields: ["vat"],
+    values: [
+      [10, "10"],
+      [10.5, "10.5"],
+      ["12.50", "12.5"],
+      ["0", "0"]
+    ]
+  },
+  flag: {
+    fields: ["requiresLegalText", "biocide"],
+    values: [
+      [true, true],
+      [1, true],
+      ["true", true],
+      ["1", true],
+      [0, false],
+      ["false", false]
+    ]
+  },
+  time: {
+    fields: ["officialDeletionAt", "meta.createdAt", "meta.updatedAt"],
+    values: [
+      [1_700_000_000, "2023-11-14T22:13:20.000Z"],
+      ["1700000000", "2023-11-14T22:13:20.000Z"]
+    ]
+  },
+  code: {
+    fields: ["gs1Category"],
+    values: [
+      ["10000002", "10000002"],
+      [{ code: "10000002", title: "x" }, "10000002"],
+      [{ code: 10000002 }, "10000002"]
+    ]
+  }
+}
+
+describe("A value that is clear", () => {
+  for (const [kind, { fields, values }] of Object.entries(meanings)) {
+    for (const [how, wrap] of Object.entries(wrappings)) {
+      it(`is read as ${kind}: ${how}`, () => {
+        for (const field of fields) {
+          const [column = "status"] = columnsOf(field)
+          for (const [value, meaning] of values) {
+            // Of a flag in a list, 0 and false are values too.
+            const { row, unknown } = decoded(resultWith(field, wrap(value)))
+            assert.deepStrictEqual([row[column], unknown], [meaning, []], `${field}: ${JSON.stringify(wrap(value))}`)
+          }
+        }
+      })
+    }
+  }
+
+  it("is nothing when it says nothing, and false is a value of a flag alone", () => {
+    const nothings: ReadonlyArray<Json> = [null, "", " ", [], {}, false, [null], ["", []], { en: "" }, { "0": null }]
+    for (const field of fields) {
+      for (const value of nothings) {
+        const { row, unknown } = decoded(resultWith(field, value))
+        assert.deepStrictEqual(unknown, [], `${field}: ${JSON.stringify(value)}`)
+        for (const column of columnsOf(field)) {
+          const isFlag = sourceColumns[column].type === "boolean"
+          if (isFlag && value === false) assert.isFalse(row[column])
+          else assert.isTrue(isNothing(row[column]), `${column}: ${JSON.stringify(value)}`)
+        }
+      }
+    }
+    assert.isFalse(decoded({ biocide: [false] }).row.biocide)
+    assert.deepStrictEqual(decoded({}).unknown, [])
+  })
+
+  it("may be a list of codes in any of its forms", () => {
+    for (const value of [
+      ["1", "2"],
+      { "0": "1", "2": "2" },
+      [1, 2],
+      ["1", null, "2"],
+      [["1"], 2]
+    ] as ReadonlyArray<Json>) {
+      const { row, unknown } = decoded({ ean: value })
+      if (unknown.length === 0) assert.deepStrictEqual(row.ean, ["1", "2"], JSON.stringify(value))
+      else assert.deepStrictEqual([unknown, row.ean], [["ean"], []], JSON.stringify(value))
+    }
+    assert.deepStrictEqual(decoded({ ean: { "0": "1", "2": "2" } }).row.ean, ["1", "2"])
+    assert.deepStrictEqual(decoded({ ean: "00012" }).row.ean, ["00012"])
+  })
+})
+
+describe("Things with an id and a name", () => {
+  const entityFields = { organizations: ["organization", "organization_ids"], brands: ["brand", "brand_ids"] } as const
+  const five = { id: 5, name: "Five" }
+  const six = { id: 6, name: { en: "Six" } }
+  const forms: ReadonlyArray<
+    readonly [what: string, value: Json, name: string | null | "unknown", ids: ReadonlyArray<number> | "unknown"]
+  > = [
+    ["a list", [five, six], "Five", [5, 6]],
+    ["PHP's form of a filtered list", { "0": five, "2": six }, "Five", [5, 6]],
+    ["a single one", five, "Five", [5]],
+    ["an id as text", [{ id: "5", name: "Five" }], "Five", [5]],
+    ["a list with nothings", [null, five, [], six], "Five", [5, 6]],
+    ["a first one whose name is said to be none", [{ id: 5, name: null }, six], "Six", [5, 6]],
+    ["numbers in place of things", [5, 6], "unknown", [5, 6]],
+    ["names in place of things", ["Five", "Six"], "Five", "unknown"],
+    ["a list inside an object", { items: [five] }, "unknown", "unknown"],
+    ["a renamed name", [{ id: 5, title: "Five" }], "unknown", [5]],
+    ["a renamed id", [{ organizationId: 5, name: "Five" }], "Five", "unknown"],
+    ["an id beyond 32 bits", [{ id: 3_000_000_000, name: "Five" }], "Five", "unknown"],
+    ["a name that is no text", [{ id: 5, name: { value: "Five" } }], "unknown", [5]],
+    ["figures that may be ids or names", ["4711"], "unknown", "unknown"],
+    ["a map from id to thing", { "5": { name: "Five" } }, "Five", "unknown"]
+  ]
+  for (const [what, value, name, ids] of forms) {
+    it(`may be ${what}, or are named`, () => {
+      for (const [field, [nameColumn, idsColumn]] of Object.entries(entityFields)) {
+        const { row, unknown } = decoded({ [field]: value })
+        assert.strictEqual(row[nameColumn], name === "unknown" ? null : name)
+        assert.deepStrictEqual(row[idsColumn], ids === "unknown" ? [] : ids)
+        const named = [...(name === "unknown" ? [nameColumn] : []), ...(ids === "unknown" ? [idsColumn] : [])]
+        assert.deepStrictEqual(unknown, named)
+      }
+    })
+  }
+})
+
+describe("A value that is not clear", () => {
+  it.each<[string, Json]>([
+    ["publicPrice", 12.5],
+    ["publicPrice", "12.50"],
+    ["publicPrice", "free"],
+    ["publicPrice", "1e3"],
+    ["publicPrice", "0x1f"],
+    ["publicPrice", 3_000_000_000],
+    ["publicPrice", [1, 2]],
+    ["publicPrice", true],
+    ["vat", "10 %"],
+    ["eanGtin13", ["1", "2"]],
+    ["eanGtin13", 1.5],
+    ["artgId", "x".repeat(201)],
+    ["ean", [{ code: "1" }]],
+    ["status", { a: 1 }],
+    ["status", true],
+    ["name", { value: "Name", unit: "x" }],
+    ["name", [{ locale: "en", value: "Name" }]],
+    ["biocide", "yes"],
+    ["officialDeletionAt", "2026-01-01"],
+    ["officialDeletionAt", 1_700_000_000_000],
+    ["gs1Category", { title: "Brick" }],
+    ["meta.updatedAt", "yesterday"]
+  ])("names %s: %j", (field, value) => {
+    const { row, unknown } = decoded(resultWith(field, value))
+    const [column = "status"] = columnsOf(field)
+    assert.deepStrictEqual(unknown, [column])
+    assert.isTrue(isNothing(row[column]))
+    assert.notDeepEqual(JSON.parse(row.raw), { id: "M1" })
+  })
+  it("names both times of a meta that is no object", () => {
+    for (const meta of ["x", 7, true, [1, 2], [{ createdAt: 1 }, { createdAt: 2 }]] as ReadonlyArray<Json>) {
+      assert.deepStrictEqual(decoded({ meta }).unknown, ["medipim_created_at", "medipim_updated_at"])
+    }
+    for (const meta of [null, [], {}, "", false] as ReadonlyArray<Json>)
+      assert.deepStrictEqual(decoded({ meta }).unknown, [])
+    assert.strictEqual(decoded({ meta: [{ createdAt: 7 }] }).row.medipim_created_at, "1970-01-01T00:00:07.000Z")
+  })
+})
