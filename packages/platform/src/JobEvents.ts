@@ -1,5 +1,7 @@
 import { Failed, Heartbeat } from "@medipim/http-api/Failure"
 import { Cause, Effect, Option, Queue, Stream } from "effect"
+import { isSqlError } from "effect/sql/SqlError"
+import { sqlMessage } from "./Postgres.ts"
 
 /** Well below the 60 s after which proxies close a connection that says nothing. */
 const heartbeat = "5 seconds"
@@ -11,10 +13,13 @@ interface JobError {
   readonly message: string
 }
 
+/** With the reason of the database, which the message of its error does not hold. */
+const messageOf = (error: JobError): string => (isSqlError(error) ? sqlMessage(error) : error.message)
+
 const failedOf = <E extends JobError>(cause: Cause.Cause<E>, retryable: (error: E) => boolean): Failed =>
   Option.match(Cause.findErrorOption(cause), {
     onSome: (error) =>
-      Failed.make({ code: error._tag, message: error.message.slice(0, 2000), retryable: retryable(error) }),
+      Failed.make({ code: error._tag, message: messageOf(error).slice(0, 2000), retryable: retryable(error) }),
     onNone: () =>
       Failed.make({ code: "Defect", message: "An unexpected error; the log of the service has it.", retryable: false })
   })

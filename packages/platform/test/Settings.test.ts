@@ -71,4 +71,59 @@ describe("Settings", () => {
       assert.deepStrictEqual(yield* problemsOf(without), ["SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY"])
     })
   )
+
+  const addressOf = (password: string) => `postgres://postgres:${password}@db.example.org:5432/postgres`
+  for (const [what, password, cure] of [
+    ["%", "secret%pass", "% as %25"],
+    ["#", "secret#pass", "# as %23"],
+    ["/", "secret/pass", "/ as %2F"],
+    ["?", "secret?pass", "? as %3F"],
+    ["#%/", "se#cr%et/pass", "% as %25"]
+  ] as const) {
+    it.effect(`names DATABASE_URL and the cure when the password has a bare ${what}`, () =>
+      Effect.gen(function* () {
+        const { message } = yield* Effect.flip(load({ ...complete, DATABASE_URL: addressOf(password) }))
+        assert.match(message, /\n {2}DATABASE_URL /)
+        assert.include(message, cure)
+        for (const piece of ["secret", "pass@", "se#", "et/"]) assert.notInclude(message, piece)
+        const encoded = addressOf(encodeURIComponent(password))
+        assert.strictEqual(
+          Redacted.value((yield* load({ ...complete, DATABASE_URL: encoded })).databaseUrl),
+          encoded,
+          "written as it says, it is taken"
+        )
+      })
+    )
+  }
+
+  const supabase = (settings: Record<string, string>) => {
+    const { SNAPSHOT_DIR: _folder, ...without } = complete
+    const good = { SUPABASE_URL: "https://x.supabase.co/", SUPABASE_SERVICE_ROLE_KEY: "sb_secret_0123456789" }
+    return load({ ...without, ...good, ...settings })
+  }
+  const tokenOf = (role: string) =>
+    ["{}", JSON.stringify({ role }), "signature"].map((text) => Buffer.from(text).toString("base64url")).join(".")
+  for (const [what, settings, cure] of [
+    ["an address of its Storage", { SUPABASE_URL: "https://x.supabase.co/storage/v1" }, "SUPABASE_URL has a path"],
+    ["an address of its REST API", { SUPABASE_URL: "https://x.supabase.co/rest/v1/" }, "SUPABASE_URL has a path"],
+    ["the anon key", { SUPABASE_SERVICE_ROLE_KEY: tokenOf("anon") }, "SUPABASE_SERVICE_ROLE_KEY is a key for browsers"],
+    ["a publishable key", { SUPABASE_SERVICE_ROLE_KEY: "sb_publishable_1" }, "SUPABASE_SERVICE_ROLE_KEY is a key for"],
+    ["the transaction pooler", { DATABASE_URL: "postgres://u:p@pooler.supabase.com:6543/postgres" }, "port 5432"]
+  ] as const) {
+    it.effect(`refuses ${what} before anything is asked, with the cure`, () =>
+      Effect.gen(function* () {
+        const { message } = yield* Effect.flip(supabase(settings))
+        assert.include(message, cure)
+      })
+    )
+  }
+
+  it.effect("takes the address and the keys of Supabase as it shows them", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual((yield* supabase({})).supabaseUrl, Option.some("https://x.supabase.co"))
+      const token = tokenOf("service_role")
+      const { serviceRoleKey } = yield* supabase({ SUPABASE_SERVICE_ROLE_KEY: token })
+      assert.deepStrictEqual(Option.map(serviceRoleKey, Redacted.value), Option.some(token))
+    })
+  )
 })

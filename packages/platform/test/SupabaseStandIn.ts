@@ -9,6 +9,7 @@ const errors = {
   noBucket: ["404", "NoSuchBucket", "Bucket not found", "Bucket not found"],
   noKey: ["404", "NoSuchKey", "not_found", "Object not found"],
   denied: ["403", "AccessDenied", "Unauthorized", "Invalid Compact JWS"],
+  notAllowed: ["403", "AccessDenied", "Unauthorized", "new row violates row-level security policy"],
   exists: ["409", "KeyAlreadyExists", "Duplicate", "The resource already exists"],
   invalidKey: ["400", "InvalidKey", "InvalidKey", "Invalid key"],
   tooLarge: ["413", "EntityTooLarge", "Payload too large", "The object exceeded the maximum allowed size"]
@@ -47,12 +48,18 @@ export class SupabaseStandIn extends Context.Service<
   {
     readonly url: string
     readonly key: string
+    /** The key for browsers: it sees no bucket and no object, and may change nothing. */
+    readonly publicKey: string
     /** Requests since the start, as `METHOD /path`. */
     readonly seen: () => ReadonlyArray<string>
     readonly trouble: (...next: ReadonlyArray<Trouble>) => void
     /** What of it has not come yet. */
     readonly troubleLeft: () => ReadonlyArray<Trouble>
     readonly dropBucket: () => void
+    /** Whether anybody may read what is in the bucket. */
+    readonly setPublic: (isPublic: boolean) => void
+    /** Whether the key may change anything. */
+    readonly setReadOnly: (isReadOnly: boolean) => void
     /** Makes other bytes of the objects with such a key, behind everybody's back; answers how many there were. */
     readonly damage: (key: RegExp, change: (bytes: Buffer) => Buffer) => number
   }
@@ -65,7 +72,10 @@ export class SupabaseStandIn extends Context.Service<
         readonly service: SupabaseStandIn["Service"]
       }>((resume) => {
         const key = "sb_secret_stand-in-0123456789"
+        const publicKey = "sb_publishable_stand-in-0123456789"
         let bucket: Map<string, Buffer> | undefined
+        let isPublic = false
+        let isReadOnly = false
         let troubles: Array<Trouble> = []
         const seen: Array<string> = []
 
@@ -91,7 +101,14 @@ export class SupabaseStandIn extends Context.Service<
         const route = (request: IncomingMessage, response: ServerResponse, body: Buffer): ServerResponse => {
           const path = decodeURIComponent((request.url ?? "").replace("/storage/v1", ""))
           const { method } = request
-          if (request.headers.apikey !== key) return refuse(response, "denied")
+          const isBrowser = request.headers.apikey === publicKey
+          if (request.headers.apikey !== key && !isBrowser) return refuse(response, "denied")
+          if (method !== "GET" && !path.startsWith("/object/list/") && (isReadOnly || isBrowser)) {
+            return refuse(response, "notAllowed")
+          }
+          // Missing permission looks like "missing" (supabase-storage-notes.md section 1).
+          if (isBrowser && path.startsWith("/object/list/")) return json(response, 200, [])
+          if (isBrowser) return refuse(response, path.startsWith("/bucket") ? "noBucket" : "noKey")
           if (path === "/bucket" && method === "POST") {
             if (bucket !== undefined) return refuse(response, "exists")
             bucket = new Map()
@@ -101,7 +118,7 @@ export class SupabaseStandIn extends Context.Service<
             return json(response, 200, bucket === undefined ? [] : list(bucket, JSON.parse(body.toString())))
           }
           if (bucket === undefined) return refuse(response, "noBucket")
-          if (path === "/bucket/medipim-raw") return json(response, 200, { id: "medipim-raw", public: false })
+          if (path === "/bucket/medipim-raw") return json(response, 200, { id: "medipim-raw", public: isPublic })
           if (path === "/object/medipim-raw" && method === "DELETE") {
             const { prefixes } = JSON.parse(body.toString()) as { readonly prefixes: ReadonlyArray<string> }
             const gone = prefixes.filter((one) => bucket?.delete(one))
@@ -168,6 +185,7 @@ export class SupabaseStandIn extends Context.Service<
           const service = SupabaseStandIn.of({
             url: `http://127.0.0.1:${port}`,
             key,
+            publicKey,
             seen: () => seen,
             trouble: (...next) => {
               troubles = [...next]
@@ -175,6 +193,12 @@ export class SupabaseStandIn extends Context.Service<
             troubleLeft: () => troubles,
             dropBucket: () => {
               bucket = undefined
+            },
+            setPublic: (now) => {
+              isPublic = now
+            },
+            setReadOnly: (now) => {
+              isReadOnly = now
             },
             damage: (pattern, change) => {
               const found = [...(bucket ?? [])].filter(([name]) => pattern.test(name))
