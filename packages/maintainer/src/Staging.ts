@@ -80,9 +80,6 @@ const rowsOf = (batch: ReadonlyArray<Decided>): ReadonlyArray<StagedRow> => {
   return [...byId.values()]
 }
 
-/** Whoever comes behind a truncation that waits has to wait as well. */
-const shortLockWait = "250ms"
-
 /** Bytes of a rejected line that are kept; of a longer one the part of the snapshot has the rest. */
 const longestRaw = 256 * 1024
 
@@ -119,7 +116,7 @@ export class Staging extends Context.Service<
     readonly sweep: Effect.Effect<void, SqlError>
     /** Deletes what is staged for a run. */
     readonly clear: (runId: RunId) => Effect.Effect<void, SqlError>
-    /** The same once the run has published, and gives the space back unless somebody is just reading these tables. */
+    /** The same, and gives the space back. */
     readonly empty: (runId: RunId) => Effect.Effect<void, SqlError>
   }
 >()("maintainer/Staging") {
@@ -273,19 +270,15 @@ export class Staging extends Context.Service<
 
       const clear = Effect.fn("Staging.clear")((runId: RunId) => deleteStaged(sql`run_id = ${runId}`), repeat)
 
-      /** While the run still counts as running, no other one can have staged anything. */
-      const truncate = Effect.fnUntraced(function* (runId: RunId) {
-        // A reader of these tables (a backup, an open table view) keeps them from being truncated, and nothing else.
-        yield* sql.unsafe(`SET LOCAL lock_timeout = '${shortLockWait}'`)
-        const held = yield* sql`SELECT FROM medipim.sync_runs WHERE id = ${runId} AND status = 'running' FOR SHARE`
-        if (held.length > 0) yield* sql`TRUNCATE medipim.stage_products, medipim.stage_batches`
-        return held.length > 0
-      }, sql.withTransaction)
-
-      const empty = Effect.fn("Staging.empty")(function* (runId: RunId) {
-        const isEmpty = yield* truncate(runId).pipe(Effect.orElseSucceed(() => false))
-        if (!isEmpty) yield* clear(runId)
-      })
+      /**
+       * VACUUM gives the space back. It takes the lock that this needs only when it is free: a reader of these tables, a
+       * backup say, neither waits nor is waited for, but for the five seconds a table in which VACUUM looks again.
+       */
+      const empty = (runId: RunId) =>
+        clear(runId).pipe(
+          Effect.andThen(sql`VACUUM (SKIP_LOCKED) medipim.stage_products, medipim.stage_batches`),
+          Effect.withSpan("Staging.empty")
+        )
 
       return Staging.of({ known, write, finish, restart, sweep, clear, empty })
     })

@@ -336,14 +336,24 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("A lock of
       yield* sync(products(30))
       const staged = yield* stagedRun(products(40))
       yield* hold("LOCK medipim.stage_products, medipim.stage_batches IN ACCESS SHARE MODE")
-      const started = performance.now()
-      const { counts } = yield* (yield* Publish).run(staged)
+      // For each of the two tables VACUUM looks for five seconds whether the reader is gone.
+      const { counts } = yield* (yield* Publish).run(staged).pipe(Effect.timeout("20 seconds"))
       assert.deepInclude(counts, { inserted: 10, unchanged: 30 })
-      assert.isBelow(performance.now() - started, 5000)
       const sql = yield* SqlClient
       assert.deepStrictEqual(yield* sql`SELECT FROM medipim.stage_products`, [])
       assert.deepStrictEqual(yield* sql`SELECT FROM medipim.stage_batches`, [])
     }).pipe(Effect.scoped)
+  )
+
+  it.effect("is not asked for to give the space of what was staged back", () =>
+    Effect.gen(function* () {
+      yield* empty
+      const sql = yield* SqlClient
+      yield* sync(products(3000))
+      const [size] = yield* sql`SELECT pg_relation_size('medipim.stage_products')::int AS products,
+        pg_relation_size('medipim.stage_batches')::int AS batches`
+      assert.deepStrictEqual(size, { products: 0, batches: 0 })
+    })
   )
 
   it.effect("on the products is waited for, and shown with who holds it", () =>

@@ -29,8 +29,8 @@ export class Retention extends Context.Service<
       Effect.gen(function* () {
         const sql = yield* SqlClient
 
-        /** Deletes rows until a batch finds fewer than it may take. */
-        const deleteInBatches = (what: string, statement: string) =>
+        /** Deletes rows until a batch finds fewer than it may take, and gives the space back. */
+        const deleteInBatches = (what: string, table: string, statement: string) =>
           Effect.gen(function* () {
             let deleted = 0
             while (true) {
@@ -39,13 +39,16 @@ export class Retention extends Context.Service<
               if (rows.length < batch) break
               yield* Effect.yieldNow
             }
-            if (deleted > 0) yield* Effect.logInfo(`Deleted ${deleted} ${what}`)
+            if (deleted === 0) return
+            yield* Effect.logInfo(`Deleted ${deleted} ${what}`)
+            yield* sql.unsafe(`VACUUM (SKIP_LOCKED) medipim.${table}`)
           })
 
         const days = (n: number): string => `now() - interval '${n} days'`
 
         const changes = deleteInBatches(
           "changes of products",
+          "product_changes",
           `DELETE FROM medipim.product_changes WHERE id IN (
             SELECT id FROM medipim.product_changes WHERE changed_at < ${days(historyDays)} ORDER BY id LIMIT ${batch}
           ) RETURNING 1`
@@ -54,6 +57,7 @@ export class Retention extends Context.Service<
         // What a replay has published, and lines of snapshots that a whole newer one has replaced.
         const replaced = deleteInBatches(
           "rejected lines that were replayed or replaced",
+          "rejected_records",
           `DELETE FROM medipim.rejected_records WHERE (run_id, record) IN (
             SELECT r.run_id, r.record FROM medipim.rejected_records AS r
             LEFT JOIN medipim.sync_runs AS run ON run.id = r.run_id
@@ -64,18 +68,21 @@ export class Retention extends Context.Service<
           ) RETURNING 1`
         )
 
-        // Reasons are alike when they differ in their figures and in what they quote.
+        // Reasons are alike when they differ in their figures and in what they quote. Each reason has its first example.
         const unpublished = deleteInBatches(
           "rejected lines of runs that published nothing",
+          "rejected_records",
           `DELETE FROM medipim.rejected_records WHERE (run_id, record) IN (
             SELECT run_id, record FROM (
-              SELECT r.run_id, r.record,
-                row_number() OVER (PARTITION BY r.run_id, regexp_replace(r.reason, '\\d+|".*"', '#', 'g') ORDER BY r.record)
-                  AS of_reason,
-                row_number() OVER (PARTITION BY r.run_id ORDER BY r.record) AS of_run,
-                dense_rank() OVER (ORDER BY run.seq DESC) AS run_back
-              FROM medipim.rejected_records AS r JOIN medipim.sync_runs AS run ON run.id = r.run_id
-              WHERE run.published_at IS NULL AND run.status <> 'running'
+              SELECT *, row_number() OVER (PARTITION BY run_id ORDER BY of_reason, record) AS of_run FROM (
+                SELECT r.run_id, r.record,
+                  row_number() OVER (
+                    PARTITION BY r.run_id, regexp_replace(r.reason, '\\d+|".*"', '#', 'g') ORDER BY r.record
+                  ) AS of_reason,
+                  dense_rank() OVER (ORDER BY run.seq DESC) AS run_back
+                FROM medipim.rejected_records AS r JOIN medipim.sync_runs AS run ON run.id = r.run_id
+                WHERE run.published_at IS NULL AND run.status <> 'running'
+              ) AS by_reason
             ) AS ranked
             WHERE of_reason > ${sample.ofReason} OR of_run > ${sample.ofRun} OR run_back > ${refusedRuns}
             LIMIT ${batch}
@@ -85,6 +92,7 @@ export class Retention extends Context.Service<
         // The runs that published last, and those that fetched what they published, tell what the catalogue stands for.
         const runs = deleteInBatches(
           "runs",
+          "sync_runs",
           `DELETE FROM medipim.sync_runs WHERE id IN (
             SELECT id FROM medipim.sync_runs
             WHERE ended_at < ${days(historyDays)} AND status <> 'running'
@@ -107,6 +115,7 @@ export class Retention extends Context.Service<
             AND (run.id IS NULL OR run.ended_at < ${days(engineDays)})`
         const replies = deleteInBatches(
           "replies of the workflow engine",
+          "cluster_replies",
           `DELETE FROM medipim.cluster_replies WHERE id IN (
             SELECT r.id FROM medipim.cluster_replies AS r JOIN medipim.cluster_messages AS m USING (request_id)
             JOIN (${ended}) AS e USING (entity_type, entity_id) LIMIT ${batch}
@@ -115,6 +124,7 @@ export class Retention extends Context.Service<
         // The message of the run itself goes last: it names the others.
         const messages = deleteInBatches(
           "messages of the workflow engine",
+          "cluster_messages",
           `DELETE FROM medipim.cluster_messages WHERE id IN (
             SELECT m.id FROM medipim.cluster_messages AS m JOIN (${ended}) AS e USING (entity_type, entity_id)
             ORDER BY m.tag = 'run' LIMIT ${batch}

@@ -21,12 +21,12 @@ import { WaitReporter } from "../src/WaitReporter.ts"
 const nightly = "0 2 * * *"
 const sydney = "Australia/Sydney"
 
-const pool = Layer.unwrap(
-  Effect.map(TestDatabase, ({ url }) =>
-    Postgres.layer({ databaseUrl: url, databaseConnections: 4 }, "medipim-orchestrator-test")
+const poolOf = (name: string) =>
+  Layer.unwrap(
+    Effect.map(TestDatabase, ({ url }) => Postgres.layer({ databaseUrl: url, databaseConnections: 4 }, name))
   )
-)
-const database = Migrations.layer.pipe(Layer.provideMerge(pool), Layer.provideMerge(TestDatabase.layer))
+const pool = poolOf("medipim-orchestrator-test")
+const database = Migrations.layer.pipe(Layer.provideMerge(poolOf("test")), Layer.provideMerge(TestDatabase.layer))
 
 /** A run is over as soon as it has begun: only its beginning matters here. */
 const steps = Layer.succeed(
@@ -256,5 +256,40 @@ layer(database, { excludeTestServices: true })("The schedule", (it) => {
       assert.strictEqual(yield* started(2), 2)
       assert.strictEqual(attempts, 2)
     })
+  )
+
+  it.effect("tells once of a sync that is due and cannot begin: the database takes no changes", () =>
+    Effect.gen(function* () {
+      yield* anew
+      const sql = yield* SqlClient
+      const dueAt = (yield* Clock.currentTimeMillis) - 3 * 60 * 60 * 1000
+      const cron = dailyAt(dueAt)
+      yield* sql`INSERT INTO medipim.sync_schedule (cron, timezone, handled_until)
+        VALUES (${cron}, 'UTC', now() - interval '20 hours')`
+      const schedule = yield* orchestrator(cron, false, "UTC")
+      // Connections made from now on may only read.
+      const connect = (setting: string) =>
+        Effect.andThen(
+          sql.unsafe(`ALTER DATABASE postgres ${setting}`),
+          sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'medipim-orchestrator-test'`
+        )
+      yield* Effect.acquireRelease(connect("SET default_transaction_read_only = on"), () =>
+        Effect.orDie(connect("RESET default_transaction_read_only"))
+      )
+      notified.length = 0
+      const told = Effect.sync(() => notified.length).pipe(
+        Effect.repeat({ until: (n) => n > 0, schedule: Schedule.spaced("50 millis") }),
+        Effect.timeout("10 seconds")
+      )
+      yield* Effect.forkScoped(schedule.keep)
+      yield* told
+      // The same process is asked again, and has nothing new to tell.
+      yield* Effect.forkScoped(schedule.keep)
+      yield* Effect.sleep("500 millis")
+      const due = new Date(Math.floor(dueAt / 60_000) * 60_000).toISOString()
+      assert.lengthOf(notified, 1)
+      assert.include(notified[0], `${due} ReadOnly: cannot execute`)
+      assert.strictEqual(attempts, 0)
+    }).pipe(Effect.scoped)
   )
 })
