@@ -1,13 +1,14 @@
 import { nextAfter, type Pending, pendingAt, type Schedule, scheduleOf } from "@medipim/domain/Schedule"
 import { DatabaseClock } from "@medipim/platform/DatabaseClock"
-import { sqlMessage, surviving } from "@medipim/platform/Postgres"
-import { Cause, Clock, Context, Effect, Layer, Option } from "effect"
+import { surviving } from "@medipim/platform/Postgres"
+import { Clock, Context, Effect, Layer, Option } from "effect"
 import { Singleton } from "effect/cluster"
 import { SqlClient } from "effect/sql/SqlClient"
-import { isSqlError, type SqlError } from "effect/sql/SqlError"
-import { Notifier } from "./Notifier.ts"
+import type { SqlError } from "effect/sql/SqlError"
+import * as OverdueAlarm from "./OverdueAlarm.ts"
 import { RunRecords } from "./RunRecords.ts"
 import { Runs } from "./Runs.ts"
+import { type ScheduleMark, scheduleMark } from "./ScheduleMark.ts"
 
 /**
  * A machine that was paused, or whose clock was set, does not end a long sleep at the right moment: it looks at least so
@@ -17,10 +18,9 @@ const longestNapMillis = 60_000
 
 const iso = (millis: number): string => new Date(millis).toISOString()
 
-interface Mark {
-  readonly cron: string
+interface Config {
+  readonly cron: Option.Option<string>
   readonly timezone: string
-  readonly millis: number
 }
 
 /** Starts syncs by itself, each occurrence of the schedule once, whichever process is up to do it. */
@@ -31,11 +31,11 @@ export class SyncSchedule extends Context.Service<
     readonly next: Effect.Effect<Option.Option<string>, SqlError>
     /** Starts the sync that is due, if one is. May be asked by any number of processes at once. */
     readonly look: Effect.Effect<void, SqlError>
-    /** Looks whenever a sync is due, for good. One that cannot begin is notified, once. */
+    /** Looks whenever a sync is due, for good. */
     readonly keep: Effect.Effect<void>
   }
 >()("orchestrator/SyncSchedule") {
-  static readonly layer = (config: { readonly cron: Option.Option<string>; readonly timezone: string }) =>
+  static readonly layer = (config: Config) =>
     Layer.effect(
       SyncSchedule,
       Effect.gen(function* () {
@@ -43,25 +43,17 @@ export class SyncSchedule extends Context.Service<
         const clock = yield* DatabaseClock
         const records = yield* RunRecords
         const runs = yield* Runs
-        const notifier = yield* Notifier
 
-        /** Until when this process knows that all occurrences were acted on; used while the database cannot be asked. */
-        let knownUntil = yield* Clock.currentTimeMillis
-        /** The occurrence that could not begin and was notified. */
-        let notified: number | undefined
-
-        const mark = sql<Mark>`SELECT cron, timezone, (extract(epoch FROM handled_until) * 1000)::float8 AS millis
-          FROM medipim.sync_schedule`.pipe(Effect.map(([row]) => row))
-        const isOf = ({ text, timezone }: Schedule, { cron, timezone: zone }: Mark) =>
+        const mark = Effect.provideService(scheduleMark, SqlClient, sql)
+        const isOf = ({ text, timezone }: Schedule, { cron, timezone: zone }: ScheduleMark) =>
           text === cron && timezone === zone
 
         /**
          * What is due by this mark. A mark in the future was set by a clock that was wrong, and hides nothing; another
          * schedule than last time counts from now: occurrences before the change are not made up for.
          */
-        const pendingBy = (schedule: Schedule, { millis }: Mark, now: number): Pending | undefined => {
-          knownUntil = Math.min(millis, now)
-          return pendingAt(schedule, knownUntil, now)
+        const pendingBy = (schedule: Schedule, { millis }: ScheduleMark, now: number): Pending | undefined => {
+          return pendingAt(schedule, Math.min(millis, now), now)
         }
 
         /** The mark of this schedule; the row stays locked until the transaction ends. */
@@ -82,7 +74,6 @@ export class SyncSchedule extends Context.Service<
           if (pending === undefined) return Option.none()
           const due = iso(pending.at)
           yield* sql`UPDATE medipim.sync_schedule SET handled_until = ${due}::timestamptz`
-          knownUntil = pending.at
           if (!pending.inTime) {
             yield* Effect.logWarning(`Skipped the sync due at ${due}: the next occurrence is close`)
             return Option.none()
@@ -115,23 +106,8 @@ export class SyncSchedule extends Context.Service<
           yield* Effect.annotateLogs(runs.launch(run), { startedBy: "schedule", due })
         }, surviving)
 
-        /** Somebody has to know of a sync that is due and cannot begin; of each once. */
-        const notifyFailure = Effect.fnUntraced(function* (schedule: Schedule, cause: Cause.Cause<SqlError>) {
-          const due = pendingAt(schedule, knownUntil, yield* Clock.currentTimeMillis)
-          if (due === undefined || due.at === notified) return
-          notified = due.at
-          const error = Cause.squash(cause)
-          const reason = isSqlError(error)
-            ? sqlMessage(error)
-            : "an unexpected error; the log of the orchestrator has it."
-          yield* Effect.ignore(notifier.cannotBegin(iso(due.at), reason), { log: "Warn" })
-        })
-
         const lookAndRest = Effect.fnUntraced(function* (schedule: Schedule) {
-          yield* lookAt(schedule).pipe(
-            Effect.tapCause((cause) => notifyFailure(schedule, cause)),
-            Effect.ignoreCause({ log: "Warn" })
-          )
+          yield* Effect.ignoreCause(lookAt(schedule), { log: "Warn" })
           const now = yield* clock.now.pipe(Effect.catch(() => Clock.currentTimeMillis))
           yield* Effect.sleep(Math.min(nextAfter(schedule, now) - now, longestNapMillis))
         })
@@ -156,6 +132,13 @@ export class SyncSchedule extends Context.Service<
       })
     )
 
-  /** Keeps the schedule in the one process that the workflow engine has at work; one that stands by does so when it takes over. */
-  static readonly watch = Layer.unwrap(Effect.map(SyncSchedule, ({ keep }) => Singleton.make("SyncSchedule", keep)))
+  /**
+   * Keeps the schedule in the one process that the workflow engine has at work; one that stands by does so when it takes
+   * over. All of them raise the alarm when a sync does not begin.
+   */
+  static readonly watch = (config: Config) =>
+    Layer.merge(
+      Layer.unwrap(Effect.map(SyncSchedule, ({ keep }) => Singleton.make("SyncSchedule", keep))),
+      OverdueAlarm.layer(config)
+    )
 }

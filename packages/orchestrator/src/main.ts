@@ -22,7 +22,7 @@ import { WaitReporter } from "./WaitReporter.ts"
 
 const Main = Layer.unwrap(
   Effect.map(orchestratorConfig, (config) =>
-    Layer.mergeAll(ApiServer.layer(OrchestratorApi, config), Runs.recovery, SyncSchedule.watch).pipe(
+    Layer.mergeAll(ApiServer.layer(OrchestratorApi, config), Runs.recovery, SyncSchedule.watch(config)).pipe(
       Layer.provide(OrchestratorHttp.layer.pipe(Layer.provide(ApiServer.guards(config)))),
       Layer.provide(SyncSchedule.layer(config).pipe(Layer.provideMerge(Runs.layer(config.chunkSize)))),
       Layer.provide(Sync.layer),

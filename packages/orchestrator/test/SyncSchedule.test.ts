@@ -10,6 +10,7 @@ import { TestClock } from "effect/testing"
 import { dailyAt } from "../../local/test/DailyCron.ts"
 import * as Engine from "../src/Engine.ts"
 import { Notifier } from "../src/Notifier.ts"
+import * as OverdueAlarm from "../src/OverdueAlarm.ts"
 import { RunRecords } from "../src/RunRecords.ts"
 import { Runs } from "../src/Runs.ts"
 import { SyncFailed } from "../src/ServiceCalls.ts"
@@ -72,11 +73,12 @@ const records = Layer.effect(
 
 /** The schedule of an orchestrator with an engine and connections of its own, until the scope closes. */
 const orchestrator = Effect.fnUntraced(function* (cron: string | null, watched = false, timezone = sydney) {
-  const parts = watched ? SyncSchedule.watch : Layer.empty
+  const config = { cron: Option.fromNullOr(cron), timezone }
+  const parts = watched ? SyncSchedule.watch(config) : Layer.empty
   const context = yield* Layer.build(
     Layer.fresh(
       parts.pipe(
-        Layer.provideMerge(SyncSchedule.layer({ cron: Option.fromNullOr(cron), timezone })),
+        Layer.provideMerge(SyncSchedule.layer(config)),
         Layer.provide(Runs.layer(20_000)),
         Layer.provide(Sync.layer),
         Layer.provide([steps, noWaits, notifier, clock, Draining.layer]),
@@ -258,38 +260,46 @@ layer(database, { excludeTestServices: true })("The schedule", (it) => {
     })
   )
 
-  it.effect("tells once of a sync that is due and cannot begin: the database takes no changes", () =>
+  it.effect("tells once of a sync that is due and does not begin, with the reason of the database", () =>
     Effect.gen(function* () {
       yield* anew
       const sql = yield* SqlClient
-      const dueAt = (yield* Clock.currentTimeMillis) - 3 * 60 * 60 * 1000
-      const cron = dailyAt(dueAt)
-      yield* sql`INSERT INTO medipim.sync_schedule (cron, timezone, handled_until)
-        VALUES (${cron}, 'UTC', now() - interval '20 hours')`
-      const schedule = yield* orchestrator(cron, false, "UTC")
-      // Connections made from now on may only read.
-      const connect = (setting: string) =>
-        Effect.andThen(
-          sql.unsafe(`ALTER DATABASE postgres ${setting}`),
-          sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'medipim-orchestrator-test'`
-        )
-      yield* Effect.acquireRelease(connect("SET default_transaction_read_only = on"), () =>
-        Effect.orDie(connect("RESET default_transaction_read_only"))
-      )
+      const config = { cron: Option.some(nightly), timezone: sydney }
+      const alarm = yield* at("2026-07-01T12:00:00", OverdueAlarm.make(config)).pipe(Effect.provide(notifier))
+      const schedule = yield* orchestrator(nightly)
+      yield* at("2026-07-01T12:00:00", schedule.look)
+      yield* at("2026-07-02T02:00:00", schedule.look)
+      yield* runs
       notified.length = 0
-      const told = Effect.sync(() => notified.length).pipe(
-        Effect.repeat({ until: (n) => n > 0, schedule: Schedule.spaced("50 millis") }),
-        Effect.timeout("10 seconds")
+      const looks = (...times: ReadonlyArray<string>) =>
+        Effect.forEach(times, (time) => Effect.map(at(time, alarm.look), () => notified.length))
+      assert.deepStrictEqual(yield* looks("2026-07-02T02:10:00", "2026-07-02T03:00:00"), [0, 0], "one that began")
+
+      const due = "2026-07-02T16:00:00.000Z"
+      assert.deepStrictEqual(
+        yield* looks("2026-07-03T01:59:00", "2026-07-03T02:00:00", "2026-07-03T02:03:59", "2026-07-03T02:04:00"),
+        [0, 0, 0, 1]
       )
-      yield* Effect.forkScoped(schedule.keep)
-      yield* told
-      // The same process is asked again, and has nothing new to tell.
-      yield* Effect.forkScoped(schedule.keep)
-      yield* Effect.sleep("500 millis")
-      const due = new Date(Math.floor(dueAt / 60_000) * 60_000).toISOString()
+      assert.deepStrictEqual(notified, [`${due} no orchestrator took it up; their logs have the reason.`])
+      assert.deepStrictEqual(yield* looks("2026-07-03T02:05:00", "2026-07-03T09:00:00"), [1, 1], "told once")
+      yield* at("2026-07-03T09:10:00", schedule.look)
+      assert.deepStrictEqual(yield* looks("2026-07-03T09:20:00", "2026-07-04T01:00:00"), [1, 1], "made up for")
+
+      // The same with a database that takes no changes, on connections made from now on.
+      notified.length = 0
+      yield* Effect.acquireUseRelease(
+        sql`ALTER DATABASE postgres SET default_transaction_read_only = on`,
+        () =>
+          OverdueAlarm.make(config).pipe(
+            Effect.flatMap(({ look }) =>
+              Effect.andThen(at("2026-07-05T03:00:00", look), at("2026-07-05T03:04:00", look))
+            ),
+            Effect.provide([notifier, Layer.fresh(pool)])
+          ),
+        () => Effect.orDie(sql`ALTER DATABASE postgres RESET default_transaction_read_only`)
+      )
       assert.lengthOf(notified, 1)
-      assert.include(notified[0], `${due} ReadOnly: cannot execute`)
-      assert.strictEqual(attempts, 0)
-    }).pipe(Effect.scoped)
+      assert.match(notified[0] ?? "", /ReadOnly: it takes no changes \(default_transaction_read_only is on\)$/)
+    })
   )
 })

@@ -91,8 +91,9 @@ describe("A store in which no snapshot could be kept", () => {
       const standIn = yield* SupabaseStandIn
       yield* put(yield* supabase(standIn.url, standIn.key))
       const store = yield* supabase(standIn.url, standIn.publicKey)
-      for (const look of [store.list("snapshots/"), store.folders("snapshots/"), put(store), store.check]) {
-        const error = yield* Effect.flip(look as Effect.Effect<unknown, Effect.Error<typeof look>>)
+      const looks = [store.list("snapshots/"), store.folders("snapshots/"), put(store), store.check].map(Effect.asVoid)
+      for (const look of looks) {
+        const error = yield* Effect.flip(look)
         assert.deepInclude(error, { _tag: "StoreError", fault: "denied", retryable: false })
         assert.include(error.message, "Check the secret key of Supabase")
       }

@@ -37,7 +37,7 @@ const wholeNumber = (name: string, text: string | undefined, least: number, othe
   return otherwise
 }
 
-const { products, seedsPerPoint, faultRounds } = values.short ? figures.short : figures.whole
+const { products, seedsPerPoint, faultRounds, outage } = values.short ? figures.short : figures.whole
 const seeds = wholeNumber("--seeds", values.seeds, 1, seedsPerPoint)
 /** What the suite is asked for. */
 export const asked = {
@@ -47,6 +47,8 @@ export const asked = {
   help: values.help,
   products: wholeNumber("--products", values.products, fewestProducts, products),
   seeds,
+  /** Milliseconds. */
+  outage,
   faultRounds: values.seeds === undefined ? faultRounds : seeds,
   baseSeed: wholeNumber("MEDIPIM_CHAOS_SEED", process.env.MEDIPIM_CHAOS_SEED, 0, randomInt(1, 1_000_000_000))
 }

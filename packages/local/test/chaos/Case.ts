@@ -29,10 +29,14 @@ export type Outcome = "succeeded" | "cancelled" | { readonly failed: string }
 export interface Case {
   readonly name: string
   readonly kind: "kill" | "fault" | "cancel" | "stop"
+  /** What happened on an earlier day; the table that it leaves is the one before the sync. */
+  readonly earlier?: Effect.Effect<void, Mishap, Needs>
   /** Made ready before the sync starts; `sprung` when the sync has come to the place. */
   readonly begin: (dice: Dice) => Effect.Effect<Armed, Mishap, Needs>
   /** What happens there. */
   readonly strike?: (runId: string, armed: Armed) => Effect.Effect<unknown, Mishap, Needs>
+  /** How long the fault goes on, in milliseconds; none when not said. */
+  readonly lasts?: number
   /** All that a person does afterwards: start the process again. */
   readonly mend?: Effect.Effect<void, Mishap, Needs>
   readonly outcome: Outcome

@@ -14,7 +14,7 @@ const terminate = (application: string) =>
 const staging = held("medipim.stage_products")
 const publishing = locked("public.products")
 
-const databaseFault = (name: string, begin: Case["begin"], strike: NonNullable<Case["strike"]>): Case => ({
+export const databaseFault = (name: string, begin: Case["begin"], strike: NonNullable<Case["strike"]>): Case => ({
   name: `database: ${name}`,
   kind: "fault",
   begin,
@@ -26,7 +26,7 @@ const crash: NonNullable<Case["strike"]> = (_, { open }) =>
   Effect.flatMap(House, ({ crashDatabase }) => Effect.andThen(crashDatabase, open))
 
 /** Waits until the log of the database has this text once more than it had before `cause`. */
-const logsAfter = Effect.fnUntraced(function* <E, R>(text: string, cause: Effect.Effect<unknown, E, R>) {
+export const logsAfter = Effect.fnUntraced(function* <E, R>(text: string, cause: Effect.Effect<unknown, E, R>) {
   const { logged } = yield* House
   const before = yield* logged(text)
   yield* cause

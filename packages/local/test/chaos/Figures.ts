@@ -1,7 +1,10 @@
+import { outagePatience } from "@medipim/platform/Outage"
+import { Duration } from "effect"
+
 /** What the chaos suite does, in figures. `--short` is the form that runs with every change. */
 export const figures = {
-  whole: { products: 3000, seedsPerPoint: 10, faultRounds: 1 },
-  short: { products: 1500, seedsPerPoint: 1, faultRounds: 1 }
+  whole: { products: 3000, seedsPerPoint: 10, faultRounds: 1, outage: 120_000 },
+  short: { products: 1500, seedsPerPoint: 1, faultRounds: 1, outage: 20_000 }
 } as const
 
 /** Several chunks a run, so that there is a middle. */
@@ -10,10 +13,10 @@ export const chunkSize = 700
 export const partBytes = 2_000_000
 /** A place that is not reached in this time is a mistake of the suite, and counts as a violation. */
 export const reachWithin = "40 seconds"
-/** A fault that is not done with in this time, a cancellation that is not answered for example, is a violation too. */
-export const strikeWithin = "45 seconds"
-/** A run that has not ended this long after the fault hangs. */
-export const endWithin = "120 seconds"
+/** Milliseconds; a fault that is not done with in this time, a cancellation that is not answered say, is a violation too. */
+export const strikeWithin = 45_000
+/** Milliseconds; a run that has not ended this long after the fault hangs. */
+export const endWithin = 120_000
 /** Nothing works on a run any more this long after its end. */
 export const settleWithin = "30 seconds"
 /** A cancelled run has ended after so many milliseconds. */
@@ -22,3 +25,5 @@ export const cancelWithin = 2000
 export const stopWithin = 27_000
 /** Calls of `POST /sync` at once, over two orchestrators. */
 export const callers = 50
+/** Milliseconds; more than what is away for good is waited for. */
+export const forGood = Duration.toMillis(outagePatience) + 60_000

@@ -1,8 +1,9 @@
-import { mkdirSync, readFileSync } from "node:fs"
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { json } from "node:stream/consumers"
+import { pathToFileURL } from "node:url"
 import type { Run } from "@medipim/domain/Run"
 import { FetcherStatus } from "@medipim/http-api/FetcherApi"
 import { MaintainerStatus } from "@medipim/http-api/MaintainerApi"
@@ -14,6 +15,7 @@ import { freePorts } from "../../src/Ports.ts"
 import { start } from "../../src/Program.ts"
 import { programsOf } from "../../src/Stack.ts"
 import { temporaryFolder } from "../../src/TemporaryFolder.ts"
+import { root } from "../../src/Workspace.ts"
 import { partBytes } from "./Figures.ts"
 import { makeProxy } from "./Proxy.ts"
 import { download } from "./Source.ts"
@@ -73,13 +75,12 @@ const make = Effect.fnUntraced(function* (products: number) {
   )
   yield* Effect.addFinalizer((exit) => Scope.close(database, exit))
   const { url } = yield* startDatabase
-  /** As a power cut would: nothing is written down, unlogged tables are empty afterwards. */
-  const crashDatabase = Effect.gen(function* () {
+  /** As a power cut does: nothing is written down, unlogged tables are empty afterwards. */
+  const stopDatabase = Effect.gen(function* () {
     const pid = Number(readFileSync(join(databaseDir, "postmaster.pid"), "utf8").split("\n")[0])
     process.kill(pid, "SIGQUIT")
     yield* Scope.close(database, Exit.void)
     database = yield* Scope.make()
-    yield* startDatabase
   })
 
   const setup = {
@@ -102,8 +103,16 @@ const make = Effect.fnUntraced(function* (products: number) {
     LOG_FORMAT: "json"
   }
   const programs = new Map(services.map((program) => [program.name, { ...program, env: { ...program.env, ...ways } }]))
+  const clock = join(dir, "clock")
+  const setClock = (error: number) => Effect.sync(() => writeFileSync(clock, String(error)))
+  yield* setClock(0)
+  const wrongClock = pathToFileURL(join(root, "packages/local/test/WrongClock.ts")).href
   const first = programs.get("orchestrator")
   if (first === undefined) return yield* Effect.die("there is no orchestrator")
+  programs.set("orchestrator", {
+    ...first,
+    env: { ...first.env, NODE_OPTIONS: `--import ${wrongClock}`, MEDIPIM_TEST_CLOCK: clock }
+  })
   programs.set("second", {
     ...first,
     env: { ...first.env, ORCHESTRATOR_PORT: String(secondPort), METRICS_PORT: String(on.metrics.port + 3) },
@@ -180,7 +189,11 @@ const make = Effect.fnUntraced(function* (products: number) {
     launch,
     kill,
     stop,
-    crashDatabase,
+    /** By how many milliseconds the clock of the orchestrator is wrong. */
+    setClock,
+    stopDatabase,
+    startDatabase: Effect.asVoid(startDatabase),
+    crashDatabase: Effect.andThen(stopDatabase, Effect.asVoid(startDatabase)),
     /** How often the log of the database has this text. */
     logged: (text: string) => Effect.sync(() => readFileSync(`${databaseDir}.log`, "utf8").split(text).length - 1),
     /** A stored object, or `undefined` when it is not there. */

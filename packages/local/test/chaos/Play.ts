@@ -17,7 +17,7 @@ export interface Played {
   readonly table: Table
 }
 
-export const endOf = Effect.fnUntraced(function* (runId: string) {
+export const endOf = Effect.fnUntraced(function* (runId: string, within: number = endWithin) {
   const sql = yield* SqlClient
   const [run] = yield* sql<Ended>`SELECT status, failure, progress FROM medipim.sync_runs WHERE id = ${runId}`.pipe(
     // A database that is being crashed does not answer.
@@ -26,7 +26,7 @@ export const endOf = Effect.fnUntraced(function* (runId: string) {
       until: ([row]) => row !== undefined && row.status !== "running",
       schedule: Schedule.spaced("50 millis")
     }),
-    Effect.timeoutOrElse({ duration: endWithin, orElse: () => Effect.fail(`the run did not end in ${endWithin}`) })
+    Effect.timeoutOrElse({ duration: within, orElse: () => Effect.fail(`the run did not end in ${within} ms`) })
   )
   return run ?? (yield* Effect.fail("the run is not there"))
 })
@@ -134,9 +134,10 @@ export const change = Effect.fnUntraced(function* (name: string, seed: number, b
 })
 
 /** One sync in which something goes wrong; what cannot even be played is a violation too. */
-export const play = (one: Case, seed: number, before: Table) =>
+export const play = (one: Case, seed: number, left: Table) =>
   Effect.gen(function* () {
     const { control } = yield* House
+    const before = one.earlier === undefined ? left : yield* Effect.andThen(one.earlier, stored)
     const dice = yield* change(one.name, seed, before)
     const rejected = yield* toSpoil(one, dice)
     const after = keeping(rejected, before, yield* published(before))
@@ -152,9 +153,12 @@ export const play = (one: Case, seed: number, before: Table) =>
     }
     const from = performance.now()
     if (one.strike !== undefined) {
-      yield* one
-        .strike(body.runId, armed)
-        .pipe(Effect.timeoutOrElse({ duration: strikeWithin, orElse: () => Effect.fail("the fault never came about") }))
+      yield* one.strike(body.runId, armed).pipe(
+        Effect.timeoutOrElse({
+          duration: strikeWithin + (one.lasts ?? 0),
+          orElse: () => Effect.fail("the fault never came about")
+        })
+      )
     }
     yield* armed.open
     if (one.mend !== undefined) yield* one.mend

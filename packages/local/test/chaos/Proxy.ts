@@ -32,6 +32,8 @@ export interface Armed {
 interface Passage {
   readonly url: string
   readonly set: (trap: Trap) => Armed
+  /** Breaks every connection and lets none through, until it is there again. */
+  readonly away: (isAway: boolean) => Effect.Effect<void>
   /** Bytes of the bodies that were passed on. */
   readonly bytes: () => number
   /** Requests, as `METHOD /path`, whose good answers were passed on to their end. */
@@ -62,6 +64,7 @@ const bodyOf = async (request: IncomingMessage): Promise<Buffer> => {
 export const makeProxy = (target: string) =>
   Effect.gen(function* () {
     let armed: Snare | undefined
+    let isAway = false
     let bytes = 0
     const answered: Array<string> = []
 
@@ -88,6 +91,10 @@ export const makeProxy = (target: string) =>
     }
 
     const pass = (request: IncomingMessage, response: ServerResponse): void => {
+      if (isAway) {
+        request.socket.destroy()
+        return
+      }
       const snare = armed?.trap.where.test(`${request.method} ${request.url}`) ? armed : undefined
       if (snare !== undefined) snare.left -= 1
       if (snare?.left === 0) armed = undefined
@@ -176,5 +183,16 @@ export const makeProxy = (target: string) =>
         })
       }
     }
-    return { url: `http://127.0.0.1:${port}`, set, bytes: () => bytes, answered: () => answered } satisfies Passage
+    const away = (now: boolean) =>
+      Effect.sync(() => {
+        isAway = now
+        if (now) server.closeAllConnections()
+      })
+    return {
+      url: `http://127.0.0.1:${port}`,
+      set,
+      away,
+      bytes: () => bytes,
+      answered: () => answered
+    } satisfies Passage
   })

@@ -2,8 +2,10 @@ import { Effect } from "effect"
 import { internalError, type Trouble } from "../../../platform/test/SupabaseStandIn.ts"
 import { anywhere, type Case, nowhere, onTheWay } from "./Case.ts"
 import { failing } from "./Failing.ts"
+import { forGood } from "./Figures.ts"
 import { House } from "./House.ts"
 import { afterBytes } from "./Place.ts"
+import { endOf } from "./Play.ts"
 import { storageDamage } from "./StorageDamage.ts"
 import { readsPart, stores, storesManifest } from "./StoreRoutes.ts"
 
@@ -19,16 +21,19 @@ const unavailableOnce = (name: string, where: RegExp): Case =>
 const answerLost = (name: string, where: RegExp): Case =>
   onTheWay(`storage: answer lost after ${name} was written`, "store", () => ({ where, at: "answer", what: "cut" }))
 
-/** Not longer than the store is asked: the first try, and all that follow it. */
-const everyTry = 6
-
-const unavailableForGood = failing(
-  onTheWay("storage: unavailable for good", "store", () => ({
-    where: storesManifest,
-    at: "request",
-    what: unavailable,
-    times: everyTry
-  })),
+const awayForGood = failing(
+  {
+    ...onTheWay("storage: away for good", "store", () => ({ where: storesManifest, at: "request" })),
+    lasts: forGood,
+    strike: Effect.fnUntraced(function* (runId, { open }) {
+      const { away } = (yield* House).proxies.store
+      yield* Effect.acquireUseRelease(
+        away(true),
+        () => Effect.andThen(open, endOf(runId, forGood)),
+        () => away(false)
+      )
+    })
+  },
   "StoreError",
   "Sync again once the store answers."
 )
@@ -51,7 +56,7 @@ export const storageFaults: ReadonlyArray<Case> = [
   { ...unavailableOnce("a sidecar", storesSidecar), thorough: true },
   unavailableOnce("the manifest", storesManifest),
   { ...unavailableOnce("a part that is read", readsPart), thorough: true },
-  { ...unavailableForGood, thorough: true },
+  { ...awayForGood, thorough: true },
   answerLost("a part", storesPart),
   { ...answerLost("a sidecar", storesSidecar), thorough: true },
   answerLost("the manifest", storesManifest),

@@ -6,6 +6,8 @@ import { databaseFaults } from "./DatabaseFaults.ts"
 import { guardsNamed, missedOf } from "./Guards.ts"
 import { House } from "./House.ts"
 import { killPoints } from "./Kills.ts"
+import { outages } from "./Outages.ts"
+import { owners } from "./Owners.ts"
 import { type Played, play } from "./Play.ts"
 import { pairs, rivals } from "./Rivals.ts"
 import { sourceFaults } from "./SourceFaults.ts"
@@ -16,7 +18,7 @@ import { stored, type Table } from "./Table.ts"
 const { baseSeed, faultRounds, only, products, seeds, short } = asked
 const say = (text: string) => Effect.sync(() => process.stdout.write(`${text}\n`))
 
-const faults = [...sourceFaults, ...databaseFaults, ...storageFaults, ...stops]
+const faults = [...sourceFaults, ...databaseFaults, ...storageFaults, ...owners, ...outages, ...stops]
 const isChosen = ({ name, thorough }: Pick<Case, "name" | "thorough">): boolean =>
   name.includes(only) && !(short && thorough === true)
 if (asked.guards ? guardsNamed(only).length === 0 : ![...killPoints, ...faults, ...pairs].some(isChosen)) {

@@ -1,0 +1,73 @@
+import { pendingAt, scheduleOf } from "@medipim/domain/Schedule"
+import { databaseFaults, orchestratorNeeds } from "@medipim/platform/DatabaseNeeds"
+import { sqlMessage } from "@medipim/platform/Postgres"
+import { Clock, DateTime, Duration, Effect, Layer, Option } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { Notifier } from "./Notifier.ts"
+import { scheduleMark } from "./ScheduleMark.ts"
+
+/** Between two looks. */
+const pause = Duration.minutes(1)
+/** Longer than a step waits for a database that is away, and than another process needs to take over. */
+const grace = Duration.toMillis("4 minutes")
+
+interface Overdue {
+  readonly at: number
+  readonly since: number
+  readonly isTold: boolean
+}
+
+interface Config {
+  readonly cron: Option.Option<string>
+  readonly timezone: string
+}
+
+/** `look` notifies when a sync has been due for four minutes, once for each. */
+export const make = Effect.fnUntraced(function* ({ cron, timezone }: Config) {
+  const sql = yield* SqlClient
+  const notifier = yield* Notifier
+  const configured = Option.map(cron, (text) => scheduleOf(text, timezone))
+  /** Known while the database cannot be asked. */
+  let handledUntil = yield* Clock.currentTimeMillis
+  let overdue: Overdue | undefined
+
+  const inDatabase = Effect.provideService(SqlClient, sql)
+  const refresh = Effect.map(inDatabase(scheduleMark), (mark) => {
+    if (mark !== undefined) handledUntil = mark.millis
+  })
+  const reason = inDatabase(databaseFaults(orchestratorNeeds)).pipe(
+    Effect.map((faults) =>
+      faults.length === 0 ? "no orchestrator took it up; their logs have the reason." : faults.join("; ")
+    ),
+    Effect.catch((error) => Effect.succeed(sqlMessage(error)))
+  )
+
+  const look = Effect.gen(function* () {
+    if (Option.isNone(configured)) return
+    yield* Effect.ignore(refresh)
+    const now = yield* Clock.currentTimeMillis
+    const due = pendingAt(configured.value, Math.min(handledUntil, now), now)
+    if (due === undefined) {
+      overdue = undefined
+      return
+    }
+    if (overdue?.at !== due.at) overdue = { at: due.at, since: now, isTold: false }
+    if (overdue.isTold || now - overdue.since < grace) return
+    const at = DateTime.formatIso(DateTime.makeUnsafe(due.at))
+    const why = yield* reason
+    yield* Effect.logError(`The sync due at ${at} does not begin: ${why}`)
+    yield* notifier.cannotBegin(at, why)
+    overdue = { ...overdue, isTold: true }
+  }).pipe(Effect.ignore({ log: "Warn" }), Effect.withSpan("OverdueAlarm.look"))
+  return { look }
+})
+
+/**
+ * Notifies somebody of a sync that is due and does not begin. Whoever keeps the schedule cannot: without a database that
+ * takes changes the workflow engine has nobody at work. So each process looks for itself, every minute; `Idempotency-Key`
+ * says that two of them mean the same sync.
+ */
+export const layer = (config: Config) =>
+  Layer.effectDiscard(
+    Effect.flatMap(make(config), ({ look }) => Effect.forkScoped(Effect.forever(Effect.delay(look, pause))))
+  )
