@@ -2,11 +2,12 @@ import { RunId, SnapshotId } from "@medipim/domain/Ids"
 import type { Run } from "@medipim/domain/Run"
 import { ChunkSize, Mode, type SyncOptions } from "@medipim/domain/SyncOptions"
 import { MaintainerClient, OrchestratorClient } from "@medipim/http-api/Clients"
-import { Console, Effect, Option, Schema } from "effect"
+import { Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { Addresses, layer } from "./Connection.ts"
 import { follow } from "./Follow.ts"
 import { exitCodes, exitCodesText, Outcome, outcomeOf } from "./Outcome.ts"
+import { print, printJson } from "./Print.ts"
 import { replayed, runLine, summary } from "./Text.ts"
 
 const asked = (name: string, description: string) =>
@@ -26,7 +27,7 @@ const orchestrator = Effect.gen(function* () {
 
 /** Ends with the code of the run that was followed. */
 const finish = Effect.fnUntraced(function* (run: Run, asJson: boolean) {
-  yield* Console.log(asJson ? JSON.stringify(run) : summary(run))
+  yield* asJson ? printJson(run) : print(summary(run))
   if (run.status !== "succeeded") return yield* new Outcome({ message: "", code: exitCodes.failed })
 })
 
@@ -102,7 +103,7 @@ const sync = Command.make(
         return new Outcome({ message: message + hint, code })
       })
     )
-    if (detach) return yield* Console.log(json ? JSON.stringify(started) : started.runId)
+    if (detach) return yield* json ? printJson(started) : print([started.runId])
     return yield* finish(yield* follow(started.runId), json)
   })
 ).pipe(Command.withDescription("Start a sync and follow it to its end"))
@@ -124,11 +125,12 @@ const status = Command.make(
     const state = status.isRunning ? `${status.currentPhase}, ${status.progress.percent} % (${status.runId})` : "idle"
     const text = [
       `now            ${state}`,
+      ...(status.waitingFor ?? []).map(({ what, since, reason }) => `waiting for    ${what} since ${since}: ${reason}`),
       `last published ${status.lastSuccessAt ?? "never"}${status.stale ? " (stale)" : ""}`,
       ...(status.lastRun === null ? [] : [`last run       ${runLine(status.lastRun)}`]),
       ...(status.nextScheduledRun === null ? [] : [`next sync      ${status.nextScheduledRun}`])
     ]
-    yield* Console.log(json ? JSON.stringify(status) : text.join("\n"))
+    yield* json ? printJson(status) : print(text)
   })
 ).pipe(Command.withDescription("What the orchestrator is doing, and how old the catalogue is"))
 
@@ -141,7 +143,7 @@ const runs = Command.make(
   Effect.fnUntraced(function* ({ json, limit }) {
     const { client, outcome } = yield* orchestrator
     const { runs } = yield* client.runs({ query: { limit } }).pipe(Effect.mapError(outcome))
-    yield* Console.log(json ? JSON.stringify(runs) : runs.map(runLine).join("\n") || "There has been no run yet.")
+    yield* json ? printJson(runs) : print(runs.length === 0 ? ["There has been no run yet."] : runs.map(runLine))
   })
 ).pipe(Command.withDescription("The last runs, newest first"))
 
@@ -152,7 +154,7 @@ const cancel = Command.make(
     const { client, outcome } = yield* orchestrator
     const id = yield* runOrLast(run)
     const cancelled = yield* client.cancel({ params: { id } }).pipe(Effect.mapError(outcome))
-    yield* Console.log(json ? JSON.stringify(cancelled) : summary(cancelled))
+    yield* json ? printJson(cancelled) : print(summary(cancelled))
   })
 ).pipe(Command.withDescription("Stop a run; nothing of it is published"))
 
@@ -178,7 +180,7 @@ const rejected = Command.make(
     const lines = answer.records.map(
       (one) => `${one.runId}  record ${one.record}  ${one.productId ?? "(no id)"}  ${one.reason}`
     )
-    yield* Console.log(json ? JSON.stringify(answer) : [`${answer.total} rejected lines`, ...lines].join("\n"))
+    yield* json ? printJson(answer) : print([`${answer.total} rejected lines`, ...lines])
   })
 ).pipe(Command.withDescription("Lines that could not be decoded, with the reason; --json shows them whole"))
 
@@ -199,7 +201,7 @@ const replay = Command.make(
       ...Option.match(reason, { onNone: () => ({}), onSome: (reason) => ({ reason }) })
     }
     const answer = yield* client.replay({ payload }).pipe(Effect.mapError(outcomeOf("maintainer", maintainer)))
-    yield* Console.log(json ? JSON.stringify(answer) : replayed(answer, dryRun))
+    yield* json ? printJson(answer) : print(replayed(answer, dryRun))
   })
 ).pipe(Command.withDescription("Decode rejected lines of the published snapshot again and publish what passes now"))
 

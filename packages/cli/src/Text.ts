@@ -62,7 +62,7 @@ const headline = (run: Run): string => {
 }
 
 /** What a run did, in a few lines. */
-export const summary = (run: Run): string => {
+export const summary = (run: Run): ReadonlyArray<string> => {
   const { progress, failure, snapshotId } = run
   const counted = changes(progress)
   return [
@@ -73,13 +73,13 @@ export const summary = (run: Run): string => {
     ...(counted.length === 0 ? [] : [`  products   ${counted.join(", ")}`]),
     ...progress.errors.map((text) => `  note       ${text}`),
     ...(failure === null ? [] : [`  reason     ${failure.message} (${failure.code})`])
-  ].join("\n")
+  ]
 }
 
 /** A line of `medipim runs`. */
 export const runLine = (run: Run): string => {
   const seconds = secondsOf(run)
-  const counted = run.failure === null ? changes(run.progress).join(", ") : run.failure.message.split("\n")[0]
+  const counted = run.failure === null ? changes(run.progress).join(", ") : run.failure.message
   return [
     run.runId,
     run.status.padEnd(9),
@@ -90,7 +90,7 @@ export const runLine = (run: Run): string => {
 }
 
 /** What a replay did. */
-export const replayed = (result: ReplayResult, dryRun: boolean): string => {
+export const replayed = (result: ReplayResult, dryRun: boolean): ReadonlyArray<string> => {
   const counted = changes({ ...result.counts, rejected: 0 })
   return [
     `${n(result.replayed)} of ${n(result.examined)} rejected lines pass now${dryRun ? " (dry run: nothing was written)" : ""}`,
@@ -99,5 +99,5 @@ export const replayed = (result: ReplayResult, dryRun: boolean): string => {
     ...(result.superseded === 0
       ? []
       : [`  left       ${n(result.superseded)} of other snapshots than the published one`])
-  ].join("\n")
+  ]
 }

@@ -2,11 +2,12 @@ import "@medipim/platform/Node24"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Cause, Console, Effect, Exit, Layer, Option } from "effect"
+import { Cause, Effect, Exit, Layer, Option } from "effect"
 import { CliError, Command } from "effect/cli"
 import { medipim } from "./Commands.ts"
 import { settings } from "./Connection.ts"
 import { exitCodes, Outcome } from "./Outcome.ts"
+import { printError } from "./Print.ts"
 
 const codeOf = (cause: Cause.Cause<unknown>): number => {
   if (Cause.hasInterruptsOnly(cause)) return exitCodes.interrupted
@@ -16,7 +17,7 @@ const codeOf = (cause: Cause.Cause<unknown>): number => {
 }
 
 const told = (error: unknown): Effect.Effect<void> =>
-  error instanceof Outcome && error.message !== "" ? Console.error(error.message) : Effect.void
+  error instanceof Outcome && error.message !== "" ? printError(error.message) : Effect.void
 
 NodeRuntime.runMain(
   Command.run(medipim, { version: "0.1.0" }).pipe(

@@ -1,4 +1,5 @@
 import { Schema } from "effect"
+import { printable } from "./Printable.ts"
 import { parseLine, peek } from "./StreamLine.ts"
 
 /** Why a download is not the whole catalogue. */
@@ -45,7 +46,7 @@ export interface StreamCheck {
   readonly broken: (fault: typeof StreamFault.Type, detail: string) => StreamBroken
 }
 
-const excerpt = (line: Buffer): string => JSON.stringify(line.toString("utf8", 0, 120))
+const excerpt = (line: Buffer): string => JSON.stringify(printable(line.toString("utf8", 0, 120)))
 
 export const makeStreamCheck = (): StreamCheck => {
   let received = 0

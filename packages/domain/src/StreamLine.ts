@@ -2,6 +2,7 @@ import { isUtf8 } from "node:buffer"
 import { hash } from "node:crypto"
 import { isJsonObject, type Json, type JsonObject, parseExact } from "./CanonicalJson.ts"
 import { mappingVersion } from "./ContentHash.ts"
+import { printable } from "./Printable.ts"
 
 /** Where a line stands: `{"meta":{"total":N,"index":i},"result":{...}}` (medipim-api-v4.md section 4). */
 export interface Position {
@@ -80,7 +81,7 @@ const positionOf = (meta: Json | undefined): Position | undefined =>
 
 const sourceErrorOf = (error: Json): string => {
   const text = isJsonObject(error) ? (error.message ?? error.code) : error
-  return typeof text === "string" ? text.slice(0, 500) : "the source sent an error line"
+  return typeof text === "string" ? printable(text, 500) : "the source sent an error line"
 }
 
 /** Takes a line apart. Never throws: bytes that are not UTF-8 and text that is not JSON come back as `Unreadable`. */
@@ -90,7 +91,7 @@ export const parseLine = (line: Buffer): ParsedLine => {
   try {
     value = parseExact(line.toString("utf8"))
   } catch (error) {
-    return { _tag: "Unreadable", reason: `not valid JSON: ${(error as Error).message.slice(0, 200)}` }
+    return { _tag: "Unreadable", reason: `not valid JSON: ${printable((error as Error).message, 200)}` }
   }
   if (!isJsonObject(value)) return { _tag: "Unreadable", reason: "not a JSON object" }
   if (isJsonObject(value.result)) return { _tag: "Line", position: positionOf(value.meta), result: value.result }

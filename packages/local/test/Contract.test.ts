@@ -1,9 +1,7 @@
-import { spawn } from "node:child_process"
-import { join } from "node:path"
 import { assert, layer } from "@effect/vitest"
 import { createClient } from "@medipim/http-api/Client"
 import { Effect, Schema } from "effect"
-import { root } from "../src/Workspace.ts"
+import { medipim } from "./Medipim.ts"
 import { adminKey, TestStack } from "./TestStack.ts"
 
 const services = ["FETCHER_URL", "MAINTAINER_URL", "ORCHESTRATOR_URL"] as const
@@ -45,27 +43,6 @@ const routes = Effect.gen(function* () {
 })
 
 const sync = Effect.map(TestStack, ({ addresses }) => `${addresses.ORCHESTRATOR_URL}/sync`)
-
-/** The command line as a user runs it: its exit code and what it wrote. */
-const medipim = Effect.fnUntraced(function* (args: ReadonlyArray<string>, more: Record<string, string> = {}) {
-  const { addresses } = yield* TestStack
-  return yield* Effect.callback<{ readonly code: number; readonly out: string; readonly err: string }>((resume) => {
-    const child = spawn(
-      process.execPath,
-      ["--conditions=medipim-source", join(root, "packages/cli/src/main.ts"), ...args],
-      { cwd: "/", env: { PATH: process.env.PATH, ADMIN_KEY: adminKey, ...addresses, ...more } }
-    )
-    let out = ""
-    let err = ""
-    child.stdout.on("data", (piece: Buffer) => {
-      out += piece
-    })
-    child.stderr.on("data", (piece: Buffer) => {
-      err += piece
-    })
-    child.once("close", (code) => resume(Effect.succeed({ code: code ?? -1, out, err })))
-  })
-})
 
 layer(TestStack.layer(300), { excludeTestServices: true, timeout: "60 seconds" })("The contract", (it) => {
   it.effect("guards every route but health, with the current key only", () =>

@@ -3,7 +3,7 @@ import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import type { Staged } from "@medipim/domain/PublishRules"
 import { sumFields, UnknownField } from "@medipim/domain/UnknownFields"
 import { PublishResult } from "@medipim/http-api/MaintainerApi"
-import { orphanedAfter } from "@medipim/platform/Postgres"
+import { longestLockWait, orphanedAfter } from "@medipim/platform/Postgres"
 import { PublishOrder } from "@medipim/platform/PublishOrder"
 import { Context, Effect, Layer, Option, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
@@ -12,9 +12,6 @@ import { lostFields } from "./LostFields.ts"
 
 const StoredResult = Schema.fromJsonString(PublishResult)
 const ChunkFields = Schema.Array(Schema.Struct({ fields: Schema.Array(UnknownField) }))
-
-/** How long a statement of a publish waits for a lock, before the publish begins again. */
-export const longestLockWait = "30s"
 
 /** The catalogue and its record of changes, as one publish works on them: every method belongs in its transaction. */
 export class Catalogue extends Context.Service<
@@ -52,6 +49,7 @@ export class Catalogue extends Context.Service<
       const takeTime = Effect.all(
         [
           sql`SET LOCAL statement_timeout = 0`,
+          // Again: a pooler may keep the parameters of a connection for itself.
           sql.unsafe(`SET LOCAL lock_timeout = '${longestLockWait}'`),
           sql.unsafe(orphanedAfter)
         ],

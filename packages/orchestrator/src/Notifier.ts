@@ -1,3 +1,4 @@
+import { printable } from "@medipim/domain/Printable"
 import type { Run } from "@medipim/domain/Run"
 import { Context, Data, Effect, Layer, Option, Redacted, Schedule } from "effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
@@ -12,10 +13,13 @@ const persistence = {
   times: 4
 }
 
+/** Characters; receivers cut longer ones, or refuse them. */
+const longestText = 2000
+
 const textOf = ({ runId, mode, status, failure, progress }: Run): string => {
   const { inserted, updated, removed, restored, rejected } = progress
   const counts = `${inserted} inserted, ${updated} updated, ${removed} removed, ${restored} restored, ${rejected} rejected`
-  return `MediPim AU Sync ${runId} (${mode}) ${status}: ${failure?.message ?? counts}`
+  return printable(`MediPim AU Sync ${runId} (${mode}) ${status}: ${failure?.message ?? counts}`, longestText)
 }
 
 /** Tells people how a run ended. */
@@ -73,7 +77,7 @@ export class Notifier extends Context.Service<
               onNone: () => Effect.void,
               onSome: (url) =>
                 post(url, `schedule-${due}`, {
-                  text: `MediPim AU Sync: the sync due at ${due} cannot begin: ${reason}`,
+                  text: printable(`MediPim AU Sync: the sync due at ${due} cannot begin: ${reason}`, longestText),
                   run: null
                 })
             })

@@ -15,7 +15,7 @@ interface Connection {
 }
 
 /** No statement waits longer for a lock; who holds it is told, and the statement is repeated for as long as an outage may last. */
-const lockTimeout = "30s"
+export const longestLockWait = "30s"
 
 /** A pool of connections whose unqualified names mean the schema `medipim`. */
 export const layer = (connection: Connection, applicationName: string) =>
@@ -25,7 +25,7 @@ export const layer = (connection: Connection, applicationName: string) =>
     maxConnections: connection.databaseConnections,
     connectTimeout: "10 seconds",
     applicationName,
-    startupParameters: { search_path: schemaName, lock_timeout: lockTimeout }
+    startupParameters: { search_path: schemaName, lock_timeout: longestLockWait }
   })
 
 /** SQLSTATE classes of faults that pass: no connection free (53), a server that stops, restarts or begins (57P). */

@@ -31,7 +31,7 @@ export const logsAfter = Effect.fnUntraced(function* <E, R>(text: string, cause:
   const before = yield* logged(text)
   yield* cause
   yield* Effect.repeat(logged(text), { until: (now) => now > before, schedule: Schedule.spaced("50 millis") }).pipe(
-    Effect.timeoutOrElse({ duration: "20 seconds", orElse: () => Effect.fail(`the database never logged: ${text}`) })
+    Effect.timeoutOrElse({ duration: "40 seconds", orElse: () => Effect.fail(`the database never logged: ${text}`) })
   )
 })
 

@@ -45,7 +45,7 @@ const noteOf = (runId: string) =>
       sql<{ readonly notes: string }>`SELECT progress->>'errors' AS notes FROM medipim.sync_runs WHERE id = ${runId}`
   ).pipe(Effect.map(([row]) => row?.notes ?? ""))
 
-/** A transaction that holds this until the sync has been looked at. */
+/** A transaction that holds this until the sync has been looked at, in the way of nobody. */
 const holding = (statement: string): Case["begin"] =>
   Effect.fnUntraced(function* () {
     const sql = yield* SqlClient
@@ -56,7 +56,16 @@ const holding = (statement: string): Case["begin"] =>
       )
     )
     yield* Deferred.await(isHeld)
-    return nowhere
+    const found = new Set<string>()
+    const waits = sql<{ readonly query: string }>`SELECT DISTINCT query FROM pg_locks JOIN pg_stat_activity USING (pid)
+      WHERE NOT granted AND relation IS NOT NULL AND application_name LIKE 'medipim-%'`.pipe(
+      Effect.map((rows) => {
+        for (const { query } of rows) found.add(`waits for the lock of a reader: ${query}`)
+        return rows.length
+      })
+    )
+    yield* Effect.forkScoped(Effect.repeat(waits, Schedule.spaced("20 millis")))
+    return { ...nowhere, complaints: Effect.sync(() => [...found]) }
   })
 
 const tables = [

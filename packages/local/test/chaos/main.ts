@@ -3,7 +3,7 @@ import { Cause, Effect, Layer } from "effect"
 import { asked, problems, usage } from "./Arguments.ts"
 import type { Case } from "./Case.ts"
 import { databaseFaults } from "./DatabaseFaults.ts"
-import { guardsNamed, missedOf } from "./Guards.ts"
+import { guardsNamed, missedOf, outdated } from "./Guards.ts"
 import { House } from "./House.ts"
 import { killPoints } from "./Kills.ts"
 import { outages } from "./Outages.ts"
@@ -25,6 +25,8 @@ if (asked.guards ? guardsNamed(only).length === 0 : ![...killPoints, ...faults, 
   const what = asked.guards ? "guard" : `case${short ? " of the short form" : ""}`
   problems.push(`--only is "${only}": no ${what} has this in its name`)
 }
+
+problems.push(...(asked.guards ? outdated : []))
 
 interface Tally {
   runs: number
