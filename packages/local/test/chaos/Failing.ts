@@ -8,8 +8,8 @@ export const failing = (one: Omit<Case, "outcome">, code: string, advice: string
   outcome: { failed: code },
   demands: Effect.fnUntraced(function* (runId) {
     const sql = yield* SqlClient
-    const [told] = yield* sql<{ readonly message: string }>`
+    const [told] = yield* sql<{ readonly message: string | null }>`
       SELECT failure->>'message' AS message FROM medipim.sync_runs WHERE id = ${runId}`
-    return told?.message.endsWith(advice) === true ? [] : [`the run does not end with "${advice}": ${told?.message}`]
+    return told?.message?.endsWith(advice) === true ? [] : [`the run does not end with "${advice}": ${told?.message}`]
   })
 })
