@@ -5,7 +5,7 @@ import { figures } from "./Figures.ts"
 export const usage = `npm run test:chaos -- [--short] [--only TEXT] [--seeds N] [--products N] [--guards]
 
 Kills, cuts and crashes the whole system at named places and compares the table with the source afterwards.
-  --short      one seed a place and a small catalogue
+  --short      one seed a place, a small catalogue, short outages
   --only TEXT  the cases whose name holds this text
   --seeds N    seeds for each case
   --products N size of the catalogue

@@ -260,7 +260,7 @@ const isNoticed = (guard: Guard, seed: string): boolean => {
     const suite = join(tree, "packages/local/test/chaos/main.ts")
     const { status, stdout } = spawnSync(
       process.execPath,
-      ["--conditions=medipim-source", suite, "--products", "1500", "--seeds", "1", "--only", guard.noticedBy],
+      ["--conditions=medipim-source", suite, "--short", "--only", guard.noticedBy],
       { cwd: tree, encoding: "utf8", timeout: longestPlay, env: { ...process.env, MEDIPIM_CHAOS_SEED: seed } }
     )
     const found = stdout.split("\n").filter((line) => line.startsWith(`  ${guard.noticedBy}, seed`))

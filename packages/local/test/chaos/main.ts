@@ -19,8 +19,9 @@ const { baseSeed, faultRounds, only, products, seeds, short } = asked
 const say = (text: string) => Effect.sync(() => process.stdout.write(`${text}\n`))
 
 const faults = [...sourceFaults, ...databaseFaults, ...storageFaults, ...owners, ...outages, ...stops]
+/** The short form has a thorough case only when it is asked for by its whole name. */
 const isChosen = ({ name, thorough }: Pick<Case, "name" | "thorough">): boolean =>
-  name.includes(only) && !(short && thorough === true)
+  name.includes(only) && !(short && thorough === true && name !== only)
 if (asked.guards ? guardsNamed(only).length === 0 : ![...killPoints, ...faults, ...pairs].some(isChosen)) {
   const what = asked.guards ? "guard" : `case${short ? " of the short form" : ""}`
   problems.push(`--only is "${only}": no ${what} has this in its name`)
