@@ -44,13 +44,13 @@ export const rejectedLimit = 0.01
 export const removalLimit = 0.05
 /** Largest share of records with a field in an unknown shape that may pass without `force` or `TOLERATED_FIELDS`. */
 export const unknownLimit = 0.01
-/** A field loses its values when so many products, and more than this share of those that had one, come without. */
-export const lossLimit = { products: 20, share: 0.05 }
+/** A field loses its values when so many products, and more than this share of those that have one, come without. */
+export const lossLimit = { products: 20, share: 0.5 }
 
 /** A field whose value is stored for some products and is missing in their new lines. */
 export interface LostField {
   readonly field: string
-  /** Products that lose their value, the id of one of them, and products in the catalogue that have one now. */
+  /** Products that lose their value less those that gain one, an id of the first, and products that have one now. */
   readonly products: number
   readonly example: string
   readonly holders: number

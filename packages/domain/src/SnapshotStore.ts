@@ -16,7 +16,8 @@ export const StoreFault = Schema.Literals([
 const advice: Partial<Record<typeof StoreFault.Type, string>> = {
   "not-found": "Sync again with forceRefresh.",
   "bucket-missing": "Check SUPABASE_URL, BUCKET and the key: a key without permission sees no bucket.",
-  denied: "Check the secret key of Supabase, or who may write to the folder.",
+  denied:
+    "Check the secret key of Supabase (the anon or publishable key sees no bucket), or who may write to the folder.",
   public: "Make the bucket private: what is in it can be read without a key.",
   full: "Make room on the disk, or use a larger one.",
   unavailable: "Sync again once the store answers."

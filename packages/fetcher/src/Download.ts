@@ -24,8 +24,8 @@ const resumes = {
   schedule: Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")]).pipe(Schedule.jittered),
   times: 10
 }
-/** ... and up to twice when the source is too slow: each time it has a whole window. */
-const slowResumes = { while: isSlow, schedule: Schedule.spaced("1 second"), times: 2 }
+/** ... and once when the source is too slow: it has a whole window each time. */
+const slowResumes = { while: isSlow, schedule: Schedule.spaced("1 second"), times: 1 }
 /** Restart from scratch up to twice when the stream cannot be the whole catalogue. */
 const newBeginnings = {
   while: (error: DownloadError) => isBroken(error) && !isResumable(error),
@@ -105,7 +105,7 @@ export class Download extends Context.Service<
     url,
     partBytes = usualPartBytes,
     minRecordRate = 0,
-    recordRateWindow = Duration.minutes(5)
+    recordRateWindow = Duration.minutes(2)
   }: Setting) =>
     Layer.effect(
       Download,

@@ -59,7 +59,7 @@ export const fetcherConfig = loadSettings({
     "RECORD_RATE_WINDOW",
     "the time over which the rate of records is taken",
     lengthOfTime,
-    Duration.minutes(5)
+    Duration.minutes(2)
   ),
   requestTimeout: withDefault(
     "REQUEST_TIMEOUT",

@@ -99,7 +99,7 @@ layer(downloads(), { excludeTestServices: true, timeout: "60 seconds" })("The by
         answers(trickle(100, piece))
         const error = yield* Effect.flip(download)
         assert.deepInclude(error, { _tag: "StreamBroken", fault: "too-slow" })
-        assert.strictEqual(seen().length, 3)
+        assert.strictEqual(seen().length, 2)
       }
     }).pipe(Effect.provide(downloads({ rate: { minRecordRate: 20, recordRateWindow: Duration.millis(500) } })))
   )

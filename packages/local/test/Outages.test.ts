@@ -1,4 +1,6 @@
-import { join } from "node:path"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import { json } from "node:stream/consumers"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { assert, layer } from "@effect/vitest"
 import { FetcherClient, OrchestratorClient } from "@medipim/http-api/Clients"
@@ -17,19 +19,42 @@ const products = 3000
 
 type Proxy = Effect.Success<ReturnType<typeof makeProxy>>
 
+interface Told {
+  readonly text: string
+  readonly run: unknown
+}
+
+/** Who is notified. */
+const listener = Effect.acquireRelease(
+  Effect.callback<{ readonly url: string; readonly told: Array<Told>; readonly close: () => void }>((resume) => {
+    const told: Array<Told> = []
+    const server = createServer(async (request, response) => {
+      told.push((await json(request)) as Told)
+      response.end()
+    })
+    server.listen(0, "127.0.0.1", () => {
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+      resume(Effect.succeed({ url, told, close: () => server.close().closeAllConnections() }))
+    })
+  }),
+  ({ close }) => Effect.sync(close)
+)
+
 /** The whole system with a proxy before the source and one before the store; a run may take so long. */
 const make = Effect.gen(function* () {
   const { on, dir, program, addressOf } = yield* programsIn("outages", products)
   const standIn = yield* SupabaseStandIn
   const source = yield* makeProxy(`http://localhost:${on.simulator.port}`)
   const store = yield* makeProxy(standIn.url)
+  const { url, told } = yield* listener
   const env = {
     SNAPSHOT_DIR: "",
     SUPABASE_URL: store.url,
     SUPABASE_SERVICE_ROLE_KEY: standIn.key,
     MEDIPIM_API_URL: `${source.url}/v4/products/stream`,
     PART_BYTES: "1000000",
-    MAX_RUN_DURATION: "45 seconds"
+    MAX_RUN_DURATION: "45 seconds",
+    NOTIFY_URL: url
   }
   yield* Effect.forEach(
     ["simulator", "fetcher", "maintainer", "orchestrator"] as const,
@@ -39,12 +64,12 @@ const make = Effect.gen(function* () {
   const clients = yield* Layer.build(
     Layer.merge(OrchestratorClient.layer(addressOf("orchestrator")), FetcherClient.layer(addressOf("fetcher")))
   )
-  return Context.add(clients, Outages, { source, store, logs: join(dir, "logs") })
+  return Context.add(clients, Outages, { source, store, told })
 })
 
 class Outages extends Context.Service<
   Outages,
-  { readonly source: Proxy; readonly store: Proxy; readonly logs: string }
+  { readonly source: Proxy; readonly store: Proxy; readonly told: ReadonlyArray<Told> }
 >()("local/test/Outages") {}
 
 const stack = Layer.effectContext(make).pipe(
@@ -138,9 +163,11 @@ layer(stack, { excludeTestServices: true, timeout: "120 seconds" })("A database 
     })
   )
 
-  it.effect("is told to who asks for a sync when it takes no changes", () =>
+  it.effect("is told to who asks for a sync when it takes no changes, and notified once", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient
+      const { told } = yield* Outages
+      const before = told.length
       const anew = sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'medipim-%'`
       yield* sql`ALTER DATABASE postgres SET default_transaction_read_only = on`
       yield* anew
@@ -154,6 +181,16 @@ layer(stack, { excludeTestServices: true, timeout: "120 seconds" })("A database 
       )
       assert.strictEqual(refused._tag, "Unavailable")
       assert.match(refused.message, /^ReadOnly: cannot execute INSERT in a read-only transaction/)
+      assert.strictEqual((yield* Effect.flip(client.sync({ payload: {} })))._tag, "Unavailable")
+      yield* Effect.sync(() => told.length).pipe(
+        Effect.repeat({ until: (n) => n > before, schedule: Schedule.spaced("50 millis") }),
+        Effect.timeout("10 seconds")
+      )
+      yield* Effect.sleep("500 millis")
+      const [notification, ...others] = told.slice(before)
+      assert.lengthOf(others, 0)
+      assert.isNull(notification?.run)
+      assert.match(notification?.text ?? "", /^MediPim AU Sync: the sync due at 20.*Z cannot begin: /)
       yield* sql`ALTER DATABASE postgres RESET default_transaction_read_only`
       yield* anew
       const run = yield* sync().pipe(Effect.retry({ schedule: Schedule.spaced("1 second"), times: 30 }))

@@ -1,3 +1,4 @@
+import { watch } from "@medipim/platform/Outage"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 
@@ -8,15 +9,37 @@ interface Holder {
   readonly since: string | null
 }
 
-/** Who holds the lock that this connection waits for, in words; `undefined` while it waits for none. */
-export const lockHolder = Effect.fnUntraced(function* (pid: number) {
+/** Who holds the lock that a connection of this service waits for, in words; `undefined` while none waits. */
+const lockHolder = Effect.gen(function* () {
   const sql = yield* SqlClient
   const [holder] = yield* sql<Holder>`
     SELECT b.pid, coalesce(nullif(b.application_name, ''), 'unnamed') AS program, coalesce(b.usename, '') AS role,
       to_char(b.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since
-    FROM unnest(pg_blocking_pids(${pid})) AS blocking(pid) JOIN pg_stat_activity AS b USING (pid)
+    FROM pg_stat_activity AS a, unnest(pg_blocking_pids(a.pid)) AS blocking(pid) JOIN pg_stat_activity AS b USING (pid)
+    WHERE a.datname = current_database() AND a.application_name = current_setting('application_name')
+      AND a.wait_event_type = 'Lock'
     ORDER BY b.xact_start NULLS LAST LIMIT 1`
   if (holder === undefined) return undefined
   const since = holder.since === null ? "" : `, in a transaction since ${holder.since}`
   return `process ${holder.pid} (${holder.program}, role ${holder.role}${since}) holds it`
 })
+
+/** How often it looks. */
+const pause = "2 seconds"
+
+/** Shows who holds the lock that this effect waits for, while it does; `onHolder` hears of each. */
+export const showingLocks =
+  (onHolder: (holder: string) => void = () => {}) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | SqlClient> =>
+    Effect.raceFirst(
+      effect,
+      watch(
+        "a lock in the database",
+        lockHolder.pipe(
+          // A database that is away is shown by what needs it.
+          Effect.orElseSucceed(() => undefined),
+          Effect.tap((holder) => Effect.sync(() => (holder === undefined ? undefined : onHolder(holder))))
+        ),
+        pause
+      )
+    )

@@ -10,10 +10,23 @@ const lost = countsByColumn(
   (column) => `${hasValue("p", column)} AND NOT (${hasValue("s", column)})`,
   "s.id"
 )
+/** Products that have a value now and had none, or were not there. */
+const gained = countsByColumn(
+  sourceColumnNames,
+  (column) =>
+    `${hasValue("s", column)} AND (p.id IS NULL OR p.removed_at IS NOT NULL OR NOT (${hasValue("p", column)}))`,
+  "s.id"
+)
 const held = countsByColumn(sourceColumnNames, (column) => hasValue("p", column), "p.id")
 const none: CountedColumns = { counts: [], examples: [] }
 
-/** The fields that many products of the run have lost, with how many have them now. */
+const rowsOf = (counted: CountedColumns): ReadonlyMap<SourceColumn, number> =>
+  new Map(columnsOf(sourceColumnNames, counted).map(({ column, rows }) => [column, rows]))
+
+/**
+ * The fields that the products of the run have lost, with how many have them now. What others have gained is taken off:
+ * a catalogue that is changed as a whole loses nothing.
+ */
 export const lostFields = Effect.fn("LostFields.lostFields")(function* (runId: RunId) {
   const sql = yield* SqlClient
   const [losses = none] = yield* sql.unsafe<CountedColumns>(
@@ -26,13 +39,18 @@ export const lostFields = Effect.fn("LostFields.lostFields")(function* (runId: R
   const [holders = none] = yield* sql.unsafe<CountedColumns>(
     `SELECT ${held} FROM public.products AS p WHERE p.removed_at IS NULL`
   )
-  const heldBy = new Map(columnsOf(sourceColumnNames, holders).map(({ column, rows }) => [column, rows]))
+  const [gains = none] = yield* sql.unsafe<CountedColumns>(
+    `SELECT ${gained} FROM medipim.stage_products AS s LEFT JOIN public.products AS p USING (id) WHERE s.run_id = $1`,
+    [runId]
+  )
+  const [heldBy, gainedBy] = [rowsOf(holders), rowsOf(gains)]
   const fields = new Map<string, LostField>()
   for (const { column, rows, example } of many) {
     const field = fieldOf(column)
+    const products = rows - (gainedBy.get(column) ?? 0)
     // Two columns may come from one field.
-    if (rows > (fields.get(field)?.products ?? 0)) {
-      fields.set(field, { field, products: rows, example, holders: heldBy.get(column) ?? rows })
+    if (products > (fields.get(field)?.products ?? 0)) {
+      fields.set(field, { field, products, example, holders: heldBy.get(column) ?? rows })
     }
   }
   return [...fields.values()]

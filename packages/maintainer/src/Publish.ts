@@ -12,14 +12,13 @@ import {
 import type { Manifest } from "@medipim/domain/Snapshot"
 import type { StoreError } from "@medipim/domain/SnapshotStore"
 import type { PublishRequest, PublishResult } from "@medipim/http-api/MaintainerApi"
-import { watch } from "@medipim/platform/Outage"
 import { isPassing, sqlFields, sqlMessage, surviving } from "@medipim/platform/Postgres"
 import { Context, Data, Effect, Layer, Option, Schedule, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { Catalogue } from "./Catalogue.ts"
 import { culpritOf, isOfValues } from "./Culprit.ts"
-import { lockHolder } from "./LockHolder.ts"
+import { showingLocks } from "./LockHolder.ts"
 import { ProductTable } from "./ProductTable.ts"
 import { type SnapshotBroken, SnapshotReader } from "./SnapshotReader.ts"
 import { Staging } from "./Staging.ts"
@@ -40,8 +39,6 @@ const isSettled = (error: SqlError): boolean => !isPassing(error)
 const look = "500 millis"
 /** Rows; autovacuum sees to smaller growth in its own time. */
 const growthWorthAnalysing = 1000
-/** How often it looks whether it waits for a lock. */
-const lockLook = "2 seconds"
 
 const noCounts: PublishCounts = {
   records: 0,
@@ -60,13 +57,6 @@ const isNotRunning = (error: { readonly _tag: string; readonly reason?: unknown 
 
 const listed = (things: ReadonlyArray<string>): string =>
   things.length === 0 ? "" : ` On the table are: ${things.join(", ")}.`
-
-/** What a publish is doing now, for the one who watches it. */
-interface Attempt {
-  /** Its process in Postgres; 0 before there is one. */
-  pid: number
-  holder: string | undefined
-}
 
 /** Moves a staged run into the catalogue, in one transaction or not at all. */
 export class Publish extends Context.Service<
@@ -87,6 +77,7 @@ export class Publish extends Context.Service<
         const table = yield* ProductTable
         const reader = yield* SnapshotReader
         const staging = yield* Staging
+        const scope = yield* Effect.scope
 
         const write = Effect.fnUntraced(function* (runId: RunId, removed: ReadonlyArray<string>) {
           yield* table.write(runId)
@@ -102,17 +93,11 @@ export class Publish extends Context.Service<
           }
         })
 
-        const decideAndWrite = Effect.fnUntraced(function* (
-          request: PublishRequest,
-          manifest: Manifest,
-          attempt: Attempt
-        ) {
+        const decideAndWrite = Effect.fnUntraced(function* (request: PublishRequest, manifest: Manifest) {
           const { runId, offset, limit, force = false, dryRun = false } = request
           const range = rangeOf(manifest.records, offset ?? 0, limit)
           const scope = { snapshot: manifest, records: range.limit }
           yield* catalogue.takeTime
-          const [backend] = yield* sql<{ readonly pid: number }>`SELECT pg_backend_pid() AS pid`
-          attempt.pid = backend?.pid ?? 0
           const { running, published } = yield* catalogue.claim(runId)
           if (published !== undefined) return published
 
@@ -152,30 +137,10 @@ export class Publish extends Context.Service<
           })
         })
 
-        /** Shows who holds the lock that the publish waits for. */
-        const watchLocks = (attempt: Attempt) =>
-          watch(
-            "a lock in the database",
-            Effect.suspend(() => lockHolder(attempt.pid)).pipe(
-              Effect.provideService(SqlClient, sql),
-              Effect.orElseSucceed(() => undefined),
-              Effect.tap((holder) =>
-                Effect.sync(() => {
-                  attempt.holder = holder ?? attempt.holder
-                })
-              )
-            ),
-            lockLook
-          )
-
-        const namesHolder =
-          (attempt: Attempt) =>
-          (error: SqlError): Effect.Effect<never, SqlError | WriteFailed> =>
-            error.reason._tag === "LockTimeoutError" && attempt.holder !== undefined
-              ? Effect.fail(
-                  new WriteFailed({ detail: `${sqlMessage(error)}: ${attempt.holder}. Sync again when it is free.` })
-                )
-              : Effect.fail(error)
+        const namesHolder = (holder: string | undefined, error: SqlError): SqlError | WriteFailed =>
+          error.reason._tag === "LockTimeoutError" && holder !== undefined
+            ? new WriteFailed({ detail: `${sqlMessage(error)}: ${holder}. Sync again when it is free.` })
+            : error
 
         /** What Postgres said, with the product that it is about. */
         const namesProduct =
@@ -199,7 +164,7 @@ export class Publish extends Context.Service<
             )
           )
 
-        /** What the publish needs no more, and what the next run needs. It spoils nothing when it fails. */
+        /** What the publish needs no more, and what the next run needs. Nobody waits for it, and it spoils nothing when it fails. */
         const tidy = Effect.fnUntraced(
           function* (runId: RunId, { inserted, restored }: PublishCounts) {
             yield* staging.empty(runId)
@@ -211,14 +176,22 @@ export class Publish extends Context.Service<
 
         const run = Effect.fn("Publish.run")(function* (request: PublishRequest) {
           const manifest = yield* reader.manifest(request.snapshotId)
-          const attempt: Attempt = { pid: 0, holder: undefined }
-          return yield* Effect.suspend(() => sql.withTransaction(decideAndWrite(request, manifest, attempt))).pipe(
+          let holder: string | undefined
+          return yield* sql.withTransaction(decideAndWrite(request, manifest)).pipe(
             surviving,
-            Effect.raceFirst(watchLocks(attempt)),
-            Effect.catchTags({ SqlError: namesHolder(attempt), RowsRefused: namesProduct(request.runId) }),
+            showingLocks((found) => {
+              holder = found
+            }),
+            Effect.provideService(SqlClient, sql),
+            Effect.catchTags({
+              SqlError: (error) => Effect.fail(namesHolder(holder, error)),
+              RowsRefused: namesProduct(request.runId)
+            }),
             Effect.raceFirst(stopped(request, manifest)),
             Effect.catchIf(isNotRunning, unlessPublished(request.runId)),
-            Effect.tap(({ published, counts }) => (published ? tidy(request.runId, counts) : Effect.void))
+            Effect.tap(({ published, counts }) =>
+              published ? Effect.forkIn(tidy(request.runId, counts), scope) : Effect.void
+            )
           )
         })
 

@@ -6,9 +6,11 @@ import { fieldsOf, sumFields, type UnknownField } from "@medipim/domain/UnknownF
 import { type ChunkCounts, nothingYet, type StageRequest } from "@medipim/http-api/MaintainerApi"
 import { PublishOrder } from "@medipim/platform/PublishOrder"
 import { Context, Effect, Layer, Option, Stream } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { decide, decode, glance, isSame, type Known, type Peeked, unchanged, type Winner } from "./Decision.ts"
 import { inBatches } from "./LineBatches.ts"
+import { showingLocks } from "./LockHolder.ts"
 import { type SnapshotBroken, SnapshotReader, type StoredLine } from "./SnapshotReader.ts"
 import { type Decided, type RunNotRunning, Staging } from "./Staging.ts"
 
@@ -79,6 +81,7 @@ export class Stage extends Context.Service<
         const reader = yield* SnapshotReader
         const order = yield* PublishOrder
         const staging = yield* Staging
+        const sql = yield* SqlClient
 
         /** Lines whose id only parsing could tell are looked up in a second question; they are rare. */
         const decideBatch = Effect.fnUntraced(function* (lines: ReadonlyArray<StoredLine>, winner: Winner) {
@@ -108,29 +111,33 @@ export class Stage extends Context.Service<
             return batch
           })
 
-        const chunk = Effect.fn("Stage.chunk")(function* (
-          { runId, snapshotId, offset, limit }: StageRequest,
-          onProgress: (counts: ChunkCounts) => Effect.Effect<void>
-        ) {
-          const manifest = yield* reader.manifest(snapshotId)
-          const range: Chunk = { offset, limit: Math.max(0, Math.min(limit, manifest.records - offset)) }
-          yield* staging.restart(runId, range)
-          yield* staging.sweep
-          const winner = Option.isNone(yield* order.newerThan(snapshotId)) ? "line" : "later"
-          let texts = Math.max(fewestTexts, Math.ceil(manifest.records * rejectedLimit))
-          const keepsText = () => texts-- > 0
-          const tally = yield* reader.lines(manifest, range).pipe(
-            inBatches(batchSize),
-            Stream.mapEffect(stageBatch(runId, snapshotId, winner, keepsText), { concurrency: batchesAtOnce }),
-            Stream.scan(() => nothingTallied, add),
-            Stream.tap(({ counts }) => onProgress(counts)),
-            Stream.runLast
-          )
-          const { counts, fields } = tally._tag === "Some" ? tally.value : nothingTallied
-          yield* staging.finish(runId, offset, counts, fields)
-          const nextOffset = offset + range.limit
-          return { counts, nextOffset, hasMore: nextOffset < manifest.records }
-        })
+        const chunk = Effect.fn("Stage.chunk")(
+          function* (
+            { runId, snapshotId, offset, limit }: StageRequest,
+            onProgress: (counts: ChunkCounts) => Effect.Effect<void>
+          ) {
+            const manifest = yield* reader.manifest(snapshotId)
+            const range: Chunk = { offset, limit: Math.max(0, Math.min(limit, manifest.records - offset)) }
+            yield* staging.restart(runId, range)
+            yield* staging.sweep
+            const winner = Option.isNone(yield* order.newerThan(snapshotId)) ? "line" : "later"
+            let texts = Math.max(fewestTexts, Math.ceil(manifest.records * rejectedLimit))
+            const keepsText = () => texts-- > 0
+            const tally = yield* reader.lines(manifest, range).pipe(
+              inBatches(batchSize),
+              Stream.mapEffect(stageBatch(runId, snapshotId, winner, keepsText), { concurrency: batchesAtOnce }),
+              Stream.scan(() => nothingTallied, add),
+              Stream.tap(({ counts }) => onProgress(counts)),
+              Stream.runLast
+            )
+            const { counts, fields } = tally._tag === "Some" ? tally.value : nothingTallied
+            yield* staging.finish(runId, offset, counts, fields)
+            const nextOffset = offset + range.limit
+            return { counts, nextOffset, hasMore: nextOffset < manifest.records }
+          },
+          showingLocks(),
+          Effect.provideService(SqlClient, sql)
+        )
 
         return Stage.of({ chunk, decide: decideBatch })
       })

@@ -197,6 +197,16 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })(
         assert.deepInclude(yield* rowOf(product(3).id), { brand: null })
       })
     )
+
+    it.effect("is not one that other products gain as they change: a catalogue may be changed as a whole", () =>
+      Effect.gen(function* () {
+        yield* empty
+        const without = ({ brands: _gone, ...one }: (typeof branded)[number]) => one
+        yield* sync(branded.map((one, n) => (n < 60 ? one : without(one))))
+        const { counts } = yield* sync(branded.map((one, n) => (n < 60 ? without(one) : one)))
+        assert.deepInclude(counts, { updated: 100 })
+      })
+    )
   }
 )
 

@@ -31,7 +31,7 @@ export class Notifier extends Context.Service<
      * Without an address nobody is told, and that is no failure, except for a run that does nothing else.
      */
     readonly send: (run: Run) => Effect.Effect<void, NotTold>
-    /** The same for a sync of the schedule that was due at this time (ISO text) and could not begin: `run` is null. */
+    /** The same for a sync that was due or asked for at this time (ISO text) and cannot begin: `run` is null. */
     readonly cannotBegin: (due: string, reason: string) => Effect.Effect<void, NotTold>
   }
 >()("orchestrator/Notifier") {
@@ -76,7 +76,7 @@ export class Notifier extends Context.Service<
             Option.match(address, {
               onNone: () => Effect.void,
               onSome: (url) =>
-                post(url, `schedule-${due}`, {
+                post(url, `not-begun-${due}`, {
                   text: printable(`MediPim AU Sync: the sync due at ${due} cannot begin: ${reason}`, longestText),
                   run: null
                 })

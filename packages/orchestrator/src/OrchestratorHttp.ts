@@ -5,10 +5,11 @@ import { orchestratorNeeds } from "@medipim/platform/DatabaseNeeds"
 import { sqlMessage } from "@medipim/platform/Postgres"
 import { PublishOrder } from "@medipim/platform/PublishOrder"
 import { databaseCheck, readiness } from "@medipim/platform/Readiness"
-import { Clock, Effect, Layer, Option } from "effect"
+import { Clock, DateTime, Effect, Layer, Option } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { SqlClient } from "effect/sql/SqlClient"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
+import { Notifier } from "./Notifier.ts"
 import { Retention } from "./Retention.ts"
 import { RunRecords } from "./RunRecords.ts"
 import { Runs } from "./Runs.ts"
@@ -33,6 +34,21 @@ const orUnavailable = <A, E, R>(effect: Effect.Effect<A, E | SqlError, R>) =>
     isSqlError(error) ? new Unavailable({ message: sqlMessage(error) }) : (error as Exclude<E, SqlError>)
   )
 
+/** Callers that are refused try again; nobody wants to hear of each of them. */
+const quietMillis = 10 * 60 * 1000
+
+/** Notifies of a sync that was asked for and that the database does not let begin: a scheduler may have nobody who looks. */
+const makeAlarm = Effect.map(Notifier, ({ cannotBegin }) => {
+  let toldAt = Number.NEGATIVE_INFINITY
+  return (error: SqlError) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      if (now - toldAt < quietMillis && now >= toldAt) return Effect.void
+      toldAt = now
+      const at = DateTime.formatIso(DateTime.makeUnsafe(now))
+      return Effect.asVoid(Effect.forkDetach(Effect.ignore(cannotBegin(at, sqlMessage(error)), { log: "Warn" })))
+    })
+})
+
 const orchestratorLayer = HttpApiBuilder.group(
   OrchestratorApi,
   "orchestrator",
@@ -42,6 +58,7 @@ const orchestratorLayer = HttpApiBuilder.group(
     const schedule = yield* SyncSchedule
     const order = yield* PublishOrder
     const retention = yield* Retention
+    const alarm = yield* makeAlarm
     const startedAt = yield* Clock.currentTimeMillis
 
     const status = Effect.gen(function* () {
@@ -70,6 +87,7 @@ const orchestratorLayer = HttpApiBuilder.group(
     return handlers.handleAll({
       sync: ({ payload }) =>
         runs.start(payload ?? {}).pipe(
+          Effect.tapError((error) => (isSqlError(error) ? alarm(error) : Effect.void)),
           Effect.map(({ runId, status }) => ({ runId, status })),
           orUnavailable
         ),

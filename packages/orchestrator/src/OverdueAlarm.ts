@@ -22,7 +22,15 @@ interface Config {
   readonly timezone: string
 }
 
-/** `look` notifies when a sync has been due for four minutes, once for each. */
+/** What keeps a sync from beginning, in words; `undefined` when the database is as it must be, or away for the moment. */
+const obstacle = Effect.map(databaseFaults(orchestratorNeeds), (faults) =>
+  faults.length === 0 ? undefined : faults.join("; ")
+)
+
+/**
+ * `look` notifies of a sync that is due, once for each: at once when the database says why it cannot begin, else when it
+ * has been due for four minutes.
+ */
 export const make = Effect.fnUntraced(function* ({ cron, timezone }: Config) {
   const sql = yield* SqlClient
   const notifier = yield* Notifier
@@ -35,12 +43,13 @@ export const make = Effect.fnUntraced(function* ({ cron, timezone }: Config) {
   const refresh = Effect.map(inDatabase(scheduleMark), (mark) => {
     if (mark !== undefined) handledUntil = mark.millis
   })
-  const reason = inDatabase(databaseFaults(orchestratorNeeds)).pipe(
-    Effect.map((faults) =>
-      faults.length === 0 ? "no orchestrator took it up; their logs have the reason." : faults.join("; ")
-    ),
-    Effect.catch((error) => Effect.succeed(sqlMessage(error)))
-  )
+  const isLate = (now: number, since: number): boolean => now - since >= grace
+  /** Why the sync does not begin, once that is sure. */
+  const reason = (late: boolean) =>
+    inDatabase(obstacle).pipe(
+      Effect.map((found) => found ?? (late ? "no orchestrator took it up; their logs have the reason." : undefined)),
+      Effect.catch((error) => Effect.succeed(late ? sqlMessage(error) : undefined))
+    )
 
   const look = Effect.gen(function* () {
     if (Option.isNone(configured)) return
@@ -52,9 +61,10 @@ export const make = Effect.fnUntraced(function* ({ cron, timezone }: Config) {
       return
     }
     if (overdue?.at !== due.at) overdue = { at: due.at, since: now, isTold: false }
-    if (overdue.isTold || now - overdue.since < grace) return
+    if (overdue.isTold) return
+    const why = yield* reason(isLate(now, overdue.since))
+    if (why === undefined) return
     const at = DateTime.formatIso(DateTime.makeUnsafe(due.at))
-    const why = yield* reason
     yield* Effect.logError(`The sync due at ${at} does not begin: ${why}`)
     yield* notifier.cannotBegin(at, why)
     overdue = { ...overdue, isTold: true }

@@ -103,28 +103,6 @@ const supabaseUrl: Form<string> = {
       : undefined
 }
 
-/** Who a token of Supabase speaks for; keys of the new form are no tokens. */
-const roleOf = (key: string): string | undefined => {
-  const [, claims, signature] = key.split(".")
-  if (claims === undefined || signature === undefined) return undefined
-  try {
-    const { role } = JSON.parse(Buffer.from(claims, "base64url").toString("utf8")) as { readonly role?: unknown }
-    return typeof role === "string" ? role : undefined
-  } catch {
-    return undefined
-  }
-}
-
-const supabaseKey: Form<Redacted.Redacted> = {
-  ...secret,
-  problem: (text) => {
-    const isPublic = text.startsWith("sb_publishable_") || ["anon", "authenticated"].includes(roleOf(text) ?? "")
-    return isPublic
-      ? "is a key for browsers, which may see nothing of a private bucket; take a secret key (sb_secret_...), or the service role key"
-      : undefined
-  }
-}
-
 /** Where snapshots are kept: in a folder when `SNAPSHOT_DIR` is set, else in Supabase Storage. */
 export const storeSettings = {
   snapshotDir: optional("SNAPSHOT_DIR", "keep snapshots in this folder instead of Supabase Storage", text),
@@ -134,7 +112,7 @@ export const storeSettings = {
   ),
   serviceRoleKey: unless(
     "SNAPSHOT_DIR",
-    optional("SUPABASE_SERVICE_ROLE_KEY", "secret key of the Supabase project, for its Storage", supabaseKey)
+    optional("SUPABASE_SERVICE_ROLE_KEY", "secret key of the Supabase project, for its Storage", secret)
   ),
   bucket: withDefault("BUCKET", "bucket of the snapshots", text, "medipim-raw")
 }

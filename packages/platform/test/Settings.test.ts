@@ -101,13 +101,9 @@ describe("Settings", () => {
     const good = { SUPABASE_URL: "https://x.supabase.co/", SUPABASE_SERVICE_ROLE_KEY: "sb_secret_0123456789" }
     return load({ ...without, ...good, ...settings })
   }
-  const tokenOf = (role: string) =>
-    ["{}", JSON.stringify({ role }), "signature"].map((text) => Buffer.from(text).toString("base64url")).join(".")
   for (const [what, settings, cure] of [
     ["an address of its Storage", { SUPABASE_URL: "https://x.supabase.co/storage/v1" }, "SUPABASE_URL has a path"],
     ["an address of its REST API", { SUPABASE_URL: "https://x.supabase.co/rest/v1/" }, "SUPABASE_URL has a path"],
-    ["the anon key", { SUPABASE_SERVICE_ROLE_KEY: tokenOf("anon") }, "SUPABASE_SERVICE_ROLE_KEY is a key for browsers"],
-    ["a publishable key", { SUPABASE_SERVICE_ROLE_KEY: "sb_publishable_1" }, "SUPABASE_SERVICE_ROLE_KEY is a key for"],
     ["the transaction pooler", { DATABASE_URL: "postgres://u:p@pooler.supabase.com:6543/postgres" }, "port 5432"]
   ] as const) {
     it.effect(`refuses ${what} before anything is asked, with the cure`, () =>
@@ -121,7 +117,7 @@ describe("Settings", () => {
   it.effect("takes the address and the keys of Supabase as it shows them", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual((yield* supabase({})).supabaseUrl, Option.some("https://x.supabase.co"))
-      const token = tokenOf("service_role")
+      const token = "eyJhbGciOiJub25lIn0.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.c2lnbmF0dXJl"
       const { serviceRoleKey } = yield* supabase({ SUPABASE_SERVICE_ROLE_KEY: token })
       assert.deepStrictEqual(Option.map(serviceRoleKey, Redacted.value), Option.some(token))
     })

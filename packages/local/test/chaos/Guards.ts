@@ -68,8 +68,8 @@ const guards: ReadonlyArray<Guard> = [
     breaks: [
       [
         "packages/maintainer/src/Publish.ts",
-        "sql.withTransaction(decideAndWrite(request, manifest, attempt))",
-        "decideAndWrite(request, manifest, attempt)"
+        "sql.withTransaction(decideAndWrite(request, manifest))",
+        "decideAndWrite(request, manifest)"
       ]
     ],
     noticedBy: "maintainer: publishing, at the products"
