@@ -174,7 +174,7 @@ layer(stack, { excludeTestServices: true, timeout: "120 seconds" })("A database 
       const client = yield* OrchestratorClient
       const refused = yield* Effect.flip(client.sync({ payload: {} })).pipe(
         Effect.repeat({
-          until: ({ message }) => !message.includes("terminat"),
+          until: ({ message }) => message.startsWith("ReadOnly"),
           schedule: Schedule.spaced("200 millis")
         }),
         Effect.timeout("20 seconds")
