@@ -15,19 +15,32 @@ MEDIPIM_CHAOS_SEED repeats a run of the suite.`
 /** Fewer make no second chunk, and too few parts. */
 const fewestProducts = 1000
 
-const { values } = parseArgs({
-  options: {
-    short: { type: "boolean", default: false },
-    only: { type: "string", default: "" },
-    seeds: { type: "string" },
-    products: { type: "string" },
-    guards: { type: "boolean", default: false },
-    help: { type: "boolean", default: false }
-  }
-})
-
 /** What is wrong with the arguments, all of it. */
 export const problems: Array<string> = []
+
+const read = (args: Array<string>) =>
+  parseArgs({
+    args,
+    options: {
+      short: { type: "boolean", default: false },
+      only: { type: "string", default: "" },
+      seeds: { type: "string" },
+      products: { type: "string" },
+      guards: { type: "boolean", default: false },
+      help: { type: "boolean", default: false }
+    }
+  }).values
+
+const readable = (args: Array<string>): ReturnType<typeof read> => {
+  try {
+    return read(args)
+  } catch (error) {
+    problems.push(`${error instanceof Error ? error.message : String(error)}; --help shows the options`)
+    return read([])
+  }
+}
+
+const values = readable(process.argv.slice(2))
 
 const wholeNumber = (name: string, text: string | undefined, least: number, otherwise: number): number => {
   if (text === undefined) return otherwise
