@@ -36,7 +36,18 @@ const make = Effect.gen(function* () {
         () => false
       )
     )
-  return { fetcher, maintainer, faults, listens, address: addressOf("orchestrator"), url }
+  /** Requests without a key, as monitors and strangers send them. */
+  const strangers = Effect.forEach(["fetcher", "maintainer"] as const, (name) =>
+    Effect.forEach(["/healthz", "/healthz?", "//HEALTHZ/", "/readyz", "/docs", "/openapi.json", "/nowhere"], (path) =>
+      Effect.promise(() =>
+        fetch(`http://localhost:${on[name].port}${path}`).then(
+          (answer) => answer.arrayBuffer(),
+          () => undefined
+        )
+      )
+    )
+  )
+  return { fetcher, maintainer, faults, listens, strangers, address: addressOf("orchestrator"), url }
 })
 
 class Fly extends Context.Service<Fly, Effect.Success<typeof make>>()("local/test/Fly") {
@@ -75,21 +86,25 @@ const stages = Effect.flatMap(SqlClient, (sql) =>
 )
 
 layer(Fly.layer, { excludeTestServices: true, timeout: "60 seconds" })("Services that sleep", (it) => {
-  it.effect("end with 0 when they have nothing to do, and are woken by the sync that needs them", () =>
-    Effect.gen(function* () {
-      const { fetcher, maintainer } = yield* Fly
-      yield* Effect.all([fetcher.wake, maintainer.wake], { concurrency: 2 })
-      yield* Effect.all([fetcher.asleep, maintainer.asleep])
-      assert.deepStrictEqual(
-        [...fetcher.ends(), ...maintainer.ends()],
-        ["The fetcher-0 ended with code 0. Its log ends:", "The maintainer-0 ended with code 0. Its log ends:"]
-      )
-      const { runId } = yield* sync
-      const run = yield* ended(runId)
-      assert.deepInclude(run, { status: "succeeded", failure: null })
-      assert.strictEqual(run.progress.inserted, products)
-      assert.deepStrictEqual([fetcher.starts(), maintainer.starts()], [2, 2])
-    })
+  it.effect(
+    "end with 0 when they have nothing to do, whatever strangers ask, and are woken by the sync that needs them",
+    () =>
+      Effect.gen(function* () {
+        const { fetcher, maintainer, strangers } = yield* Fly
+        yield* Effect.all([fetcher.wake, maintainer.wake], { concurrency: 2 })
+        const asking = yield* strangers.pipe(Effect.repeat(Schedule.spaced("100 millis")), Effect.forkChild)
+        yield* Effect.all([fetcher.asleep, maintainer.asleep])
+        yield* Fiber.interrupt(asking)
+        assert.deepStrictEqual(
+          [...fetcher.ends(), ...maintainer.ends()],
+          ["The fetcher-0 ended with code 0. Its log ends:", "The maintainer-0 ended with code 0. Its log ends:"]
+        )
+        const { runId } = yield* sync
+        const run = yield* ended(runId)
+        assert.deepInclude(run, { status: "succeeded", failure: null })
+        assert.strictEqual(run.progress.inserted, products)
+        assert.deepStrictEqual([fetcher.starts(), maintainer.starts()], [2, 2])
+      })
   )
 
   it.effect("never end in the middle of a job, however long it is and however little it says", () =>

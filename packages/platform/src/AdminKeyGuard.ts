@@ -16,6 +16,11 @@ const count = (reason: Reason, n: number) => Metric.update(Metric.withAttributes
 // Digests have one length: comparing them tells nothing about the length of a key, and never throws.
 const digest = (key: Redacted.Redacted): Buffer => createHash("sha256").update(Redacted.value(key)).digest()
 
+/** The requests that came with a right key, as Node knows them. */
+const admitted = new WeakSet<object>()
+/** Whether a request came with a right key: only such a one is work. */
+export const isAdmitted = (request: object): boolean => admitted.has(request)
+
 /**
  * Lets a request pass when its key is the current or the previous one; both are always compared, in constant time. All
  * others are counted and, as long as they are few, logged with their address. Who sends many wrong keys is told to wait.
@@ -69,7 +74,12 @@ export const layer = (keys: {
         adminKey: (httpEffect, { credential, endpoint, group }) => {
           const offered = digest(credential)
           const matches = accepted.map((key) => timingSafeEqual(key, offered))
-          if (matches.includes(true)) return httpEffect
+          if (matches.includes(true)) {
+            return Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ source }) => {
+              admitted.add(source)
+              return httpEffect
+            })
+          }
           // The pattern of the route, not what was sent: nobody but us writes the log.
           const route = `${endpoint.method} ${endpoint.path}`
           return refuse(group.identifier, route, Redacted.value(credential) === "" ? "missing" : "wrong")

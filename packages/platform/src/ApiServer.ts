@@ -1,7 +1,7 @@
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { ByteSize, Duration, Effect, Layer, Option, type Redacted } from "effect"
-import { HttpIncomingMessage, HttpRouter } from "effect/http"
-import { type HttpApi, HttpApiBuilder, type HttpApiGroup, HttpApiScalar } from "effect/http-api"
+import { HttpIncomingMessage, HttpRouter, HttpServerResponse } from "effect/http"
+import { type HttpApi, HttpApiBuilder, type HttpApiGroup, HttpApiScalar, OpenApi } from "effect/http-api"
 import * as AdminKeyGuard from "./AdminKeyGuard.ts"
 import { Draining } from "./Draining.ts"
 import * as Idle from "./Idle.ts"
@@ -9,6 +9,7 @@ import * as Metrics from "./Metrics.ts"
 import * as NodeServer from "./NodeServer.ts"
 import * as RequestErrorsGuard from "./RequestErrorsGuard.ts"
 import { secured } from "./SecurityHeaders.ts"
+import { staticAnswer } from "./StaticAnswer.ts"
 
 /** No request of ours is larger than a few hundred bytes. */
 const largestBody = ByteSize.kibibytes(64)
@@ -31,8 +32,28 @@ interface Listening {
 export const guards = (keys: Pick<Listening, "adminKey" | "previousAdminKey" | "flyAppName">) =>
   Layer.merge(AdminKeyGuard.layer(keys), RequestErrorsGuard.layer)
 
+/** The documents of an API: `/docs` to read, and `/openapi.json`. Neither changes while the process lives. */
+const documents = <Id extends string, Groups extends HttpApiGroup.Constraint>(api: HttpApi.HttpApi<Id, Groups>) => {
+  const router = Effect.map(
+    HttpRouter.HttpRouter,
+    (router): HttpRouter.HttpRouter => ({
+      ...router,
+      add: (method, path, handler, options) =>
+        router.add(method, path, Effect.isEffect(handler) ? staticAnswer(handler) : handler, options)
+    })
+  )
+  const openapi = HttpRouter.add(
+    "GET",
+    "/openapi.json",
+    Effect.sync(() => HttpServerResponse.jsonUnsafe(OpenApi.fromApi(api)))
+  )
+  // The fonts of Scalar would come from its own servers, which our policy forbids.
+  const docs = HttpApiScalar.layer(api, { path: "/docs", scalar: { withDefaultFonts: false } })
+  return Layer.merge(openapi, docs).pipe(Layer.provide(Layer.effect(HttpRouter.HttpRouter, router)))
+}
+
 /**
- * Serves an API with its documents (`/docs`, `/openapi.json`) on all addresses, IPv6 and IPv4, and its metrics on a
+ * Serves an API with its documents (`/docs`, `/openapi.json`) on all addresses, and its metrics on a
  * second port. On SIGTERM it stops listening at once and lets running requests finish.
  */
 export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
@@ -40,14 +61,13 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
   listening: Listening,
   limits?: NodeServer.Limits
 ) => {
-  const node = NodeServer.make(limits)
-  const routes = HttpApiBuilder.layer(api, { openapiPath: "/openapi.json" }).pipe(Layer.provide(guards(listening)))
-  // The fonts of Scalar would come from its own servers, which our policy forbids.
-  const docs = HttpApiScalar.layer(api, { path: "/docs", scalar: { withDefaultFonts: false } })
-  const app = Layer.merge(routes, docs)
+  const node = NodeServer.make(limits, AdminKeyGuard.isAdmitted)
+  const routes = HttpApiBuilder.layer(api).pipe(Layer.provide(guards(listening)))
+  const app = Layer.merge(routes, documents(api))
   const server = HttpRouter.serve(app, { disableLogger: true, disableListenLog: true, middleware: secured }).pipe(
     Layer.provide(
-      NodeHttpServer.layer(() => node.server, { port: listening.port, host: "::", gracefulShutdownTimeout: drain })
+      // Without a host Node takes all addresses: IPv6 and IPv4, or IPv4 alone where the kernel has no IPv6.
+      NodeHttpServer.layer(() => node.server, { port: listening.port, gracefulShutdownTimeout: drain })
     ),
     Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, largestBody))
   )

@@ -30,7 +30,7 @@ export const layer = (port: number) => {
     disableListenLog: true,
     middleware: secured
   }).pipe(
-    Layer.provide(NodeHttpServer.layer(() => node.server, { port, host: "::" })),
+    Layer.provide(NodeHttpServer.layer(() => node.server, { port })),
     Layer.provide(Layer.fresh(HttpRouter.layer))
   )
   return Layer.effectDiscard(Effect.addFinalizer(() => Effect.sync(() => node.drain(patience)))).pipe(

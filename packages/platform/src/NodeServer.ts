@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import { type IncomingMessage, Server, type ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 
 /** Milliseconds, unless they say otherwise. The limits of Node hold for requests only: an answer may last for hours. */
@@ -9,11 +9,13 @@ export interface Limits {
   readonly request: number
   /** How often Node looks for requests that take longer. */
   readonly check: number
+  /** For a caller that reads nothing of an answer that waits for it. */
+  readonly unread: number
   /** Bytes of the first line with its address and of all headers; more is answered with 431. */
   readonly headBytes: number
   /** Further headers are not looked at. */
   readonly headers: number
-  /** Below the 1,024 files that a process may commonly have open; further callers are turned away. */
+  /** Below the 1,024 files that a process may commonly have open; the least useful connection makes room for a new one. */
   readonly connections: number
 }
 
@@ -21,6 +23,7 @@ export const standard: Limits = {
   head: 10_000,
   request: 30_000,
   check: 2_000,
+  unread: 20_000,
   headBytes: 8 * 1024,
   headers: 100,
   connections: 500
@@ -28,10 +31,7 @@ export const standard: Limits = {
 
 export interface Guarded {
   readonly server: Server
-  /**
-   * For how many milliseconds no request was under way. Those for `/healthz`, which a machine is asked for ever, and those that
-   * were refused do not count.
-   */
+  /** For how many milliseconds no work was under way. */
   readonly quiet: () => number
   /**
    * To be called when the server stops listening. From then on a connection lives only as long as its request, and all
@@ -40,9 +40,56 @@ export interface Guarded {
   readonly drain: (patience: number) => void
 }
 
-/** A server of Node that slow, silent or greedy clients cannot hold up. */
-export const make = (limits: Limits = standard): Guarded => {
-  const server = createServer({
+/** The request that is under way on a connection, and its answer. */
+interface Exchange {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+}
+
+/**
+ * One answer at a time for each connection. HTTP allows a client to ask again before it is answered, but then Node keeps
+ * all its answers in memory. Today's clients and proxies do not pipeline; the connection of one that does is closed.
+ */
+class OneAtATime extends Server {
+  readonly exchanges = new Map<Socket, Exchange | undefined>()
+
+  override emit(event: string, ...args: ReadonlyArray<unknown>): boolean {
+    // The second name is of clients that ask before they send a body.
+    if (event === "request" || event === "checkContinue") {
+      const [request, response] = args as unknown as [IncomingMessage, ServerResponse]
+      if (!this.begin({ request, response })) return true
+    }
+    return super.emit(event as "request", ...(args as [never, never]))
+  }
+
+  private begin(exchange: Exchange): boolean {
+    const { socket } = exchange.request
+    if (!this.exchanges.has(socket) || this.exchanges.get(socket) !== undefined) {
+      socket.destroy()
+      return false
+    }
+    // To the end of the map: those at its beginning have asked for nothing for longest.
+    this.exchanges.delete(socket)
+    this.exchanges.set(socket, exchange)
+    exchange.response.once("close", () => {
+      if (this.exchanges.get(socket) === exchange) this.exchanges.set(socket, undefined)
+    })
+    return true
+  }
+}
+
+/** An answer is complete, and its caller does not take it. */
+const isUnread = ({ response }: Exchange): boolean => response.writableEnded && !response.writableFinished
+
+/**
+ * A server of Node that slow, silent or greedy clients cannot hold up, nor fill. `isWork` tells which requests keep the
+ * process awake.
+ */
+export const make = (
+  limits: Limits = standard,
+  isWork: (request: IncomingMessage) => boolean = () => true
+): Guarded => {
+  const server = new OneAtATime({
     // A client that offers another protocol is answered in this one, and counted like the others.
     ...{ shouldUpgradeCallback: () => false },
     headersTimeout: limits.head,
@@ -51,40 +98,48 @@ export const make = (limits: Limits = standard): Guarded => {
     maxHeaderSize: limits.headBytes
   })
   server.maxHeadersCount = limits.headers
-  server.maxConnections = limits.connections
+  const { exchanges } = server
 
-  const underWay = new Map<Socket, number>()
-  const count = (socket: Socket, change: number) => {
-    const requests = underWay.get(socket)
-    if (requests !== undefined) underWay.set(socket, requests + change)
+  /** Closes idle connections first, then those with an unread answer; never one whose request is still being handled. */
+  const leastUseful = (): Socket | undefined => {
+    for (const [socket, exchange] of exchanges) if (exchange === undefined) return socket
+    for (const [socket, exchange] of exchanges) if (exchange !== undefined && isUnread(exchange)) return socket
+    return undefined
   }
-  server.on("connection", (socket) => {
-    underWay.set(socket, 0)
-    socket.once("close", () => underWay.delete(socket))
+  server.on("connection", (socket: Socket) => {
+    if (exchanges.size >= limits.connections) {
+      const victim = leastUseful() ?? socket
+      exchanges.delete(victim)
+      victim.destroy()
+      if (victim === socket) return
+    }
+    exchanges.set(socket, undefined)
+    socket.once("close", () => exchanges.delete(socket))
   })
-  let wanted = 0
+
+  // Node reports a timeout when no byte has moved in either direction. A stream with nothing to send may stay open; one
+  // whose client does not read may not.
+  server.timeout = limits.unread
+  server.on("timeout", (socket: Socket) => {
+    if (exchanges.get(socket) === undefined || socket.writableLength > 0) socket.destroy()
+  })
+
   let quietSince = performance.now()
-  const follow = ({ socket, url }: IncomingMessage, response: ServerResponse) => {
-    const one = url === "/healthz" ? 0 : 1
-    wanted += one
-    count(socket, 1)
+  const follow = (request: IncomingMessage, response: ServerResponse) => {
     response.once("close", () => {
-      count(socket, -1)
-      wanted -= one
-      // What is refused is no work: noise from the internet keeps nobody awake.
-      if (one === 1 && response.statusCode < 400) quietSince = performance.now()
+      if (isWork(request)) quietSince = performance.now()
     })
   }
-  // Two names of one thing: the second is of clients that ask before they send a body.
   server.on("request", follow)
   server.on("checkContinue", follow)
+  const isWorking = () => [...exchanges.values()].some((exchange) => exchange !== undefined && isWork(exchange.request))
 
   const closeUnused = () => {
-    for (const [socket, requests] of underWay) if (requests === 0) socket.destroySoon()
+    for (const [socket, exchange] of exchanges) if (exchange === undefined) socket.destroySoon()
   }
   return {
     server,
-    quiet: () => (wanted > 0 ? 0 : performance.now() - quietSince),
+    quiet: () => (isWorking() ? 0 : performance.now() - quietSince),
     drain: (patience) => {
       closeUnused()
       // Those that come free later, and those that the system had accepted before the listening ended.

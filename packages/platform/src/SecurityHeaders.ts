@@ -32,15 +32,24 @@ const always = {
 /** A year. Only for who came by TLS: without it browsers must not listen to it (RFC 6797, section 8.1). */
 const byTls = { "strict-transport-security": "max-age=31536000" }
 
-const headersFor = ({ url, headers }: HttpServerRequest.HttpServerRequest) => ({
+const headersFor = (
+  { headers }: HttpServerRequest.HttpServerRequest,
+  response: HttpServerResponse.HttpServerResponse
+) => ({
   ...always,
-  "content-security-policy": /^\/docs(?:[/?#]|$)/.test(url) ? forDocuments : forData,
+  // By what it is, not by its address: the router takes /Docs and //docs for the page too.
+  "content-security-policy": isPage(response) ? forDocuments : forData,
+  // What says itself how it may be kept is no secret.
+  ...("cache-control" in response.headers ? { "cache-control": response.headers["cache-control"] } : {}),
   // Who lies here gets a header that its own browser then obeys.
   ...(headers["x-forwarded-proto"] === "https" ? byTls : {})
 })
 
+const isPage = ({ body, headers }: HttpServerResponse.HttpServerResponse): boolean =>
+  (headers["content-type"] ?? ("contentType" in body ? body.contentType : undefined) ?? "").startsWith("text/html")
+
 /** Puts the headers on every answer of a server, on those to unknown routes and on failures too. */
 export const secured = <A, E, R>(app: Effect.Effect<A, E, R>) =>
   HttpEffect.withPreResponseHandler(app, (request, response) =>
-    Effect.succeed(HttpServerResponse.setHeaders(response, headersFor(request)))
+    Effect.succeed(HttpServerResponse.setHeaders(response, headersFor(request, response)))
   )

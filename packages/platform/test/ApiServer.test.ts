@@ -1,3 +1,4 @@
+import { gunzipSync } from "node:zlib"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { assert, describe, it } from "@effect/vitest"
 import { AdminKey } from "@medipim/http-api/AdminKey"
@@ -6,7 +7,7 @@ import { HttpClientRequest } from "effect/http"
 import { HttpApiClient, HttpApiMiddleware } from "effect/http-api"
 import * as NodeServer from "../src/NodeServer.ts"
 import { burst } from "../src/WrongKeys.ts"
-import { type Answer, ask, inPeace, key, keyed, started, TestApi, wrong } from "./TestServer.ts"
+import { type Answer, ask, askBytes, inPeace, key, keyed, started, TestApi, wrong } from "./TestServer.ts"
 
 const wrongKeyOnRequests = HttpApiMiddleware.layerClient(AdminKey, ({ next, request }) =>
   next(HttpClientRequest.setHeader(request, "x-admin-key", wrong))
@@ -26,6 +27,7 @@ describe("The server of an API", () => {
         stream: yield* ask(port, "/events", keyed(key)),
         openapi: yield* ask(port, "/openapi.json"),
         docs: yield* ask(port, "/docs"),
+        "docs, as the router takes it": yield* ask(port, "//DOCS/"),
         metrics: yield* ask(metricsPort, "/metrics")
       }
       for (const [name, { status, headers }] of Object.entries(answers)) {
@@ -33,11 +35,39 @@ describe("The server of an API", () => {
         assert.strictEqual(headers["x-content-type-options"], "nosniff", name)
         assert.strictEqual(headers["x-frame-options"], "DENY", name)
         assert.strictEqual(headers["referrer-policy"], "no-referrer", name)
-        assert.strictEqual(headers["cache-control"], "no-store", name)
+        const isDocument = name.startsWith("docs") || name === "openapi"
+        assert.strictEqual(headers["cache-control"], isDocument ? "no-cache" : "no-store", name)
         assert.match(String(headers["content-security-policy"]), /default-src 'none'.*frame-ancestors 'none'/, name)
         assert.isUndefined(headers["strict-transport-security"], name)
         const scripts = /script-src/.test(String(headers["content-security-policy"]))
-        assert.strictEqual(scripts, name === "docs", `${name} may run scripts: ${scripts}`)
+        assert.strictEqual(scripts, name.startsWith("docs"), `${name} may run scripts: ${scripts}`)
+      }
+    }).pipe(inPeace)
+  )
+
+  it.live("sends its documents compressed to those who take that, and not to those who have them", () =>
+    Effect.gen(function* () {
+      const { port } = yield* started()
+      for (const path of ["/docs", "/openapi.json"]) {
+        const plain = yield* ask(port, path)
+        assert.isUndefined(plain.headers["content-encoding"])
+        const etag = String(plain.headers.etag)
+        assert.match(etag, /^W\/"[\w-]{43}"$/)
+        for (const accepted of ["gzip", "br, GZIP;q=0.5", "deflate , gzip ; q=1.0"]) {
+          const zipped = yield* askBytes(port, path, { "accept-encoding": accepted })
+          assert.strictEqual(zipped.headers["content-encoding"], "gzip", accepted)
+          assert.strictEqual(gunzipSync(zipped.bytes).toString(), plain.body)
+          assert.isBelow(zipped.bytes.length, plain.body.length / 2)
+        }
+        for (const accepted of ["", "identity", "gzip;q=0", "x-gzipped, gzip; q=0.00"]) {
+          const same = yield* ask(port, path, { headers: { "accept-encoding": accepted } })
+          assert.deepStrictEqual([same.headers["content-encoding"], same.body], [undefined, plain.body], accepted)
+        }
+        for (const held of [etag, etag.slice(2), `"other", ${etag}`, "*"]) {
+          const none = yield* ask(port, path, { headers: { "if-none-match": held } })
+          assert.deepStrictEqual([none.status, none.body, none.headers.etag], [304, "", etag], held)
+        }
+        assert.strictEqual((yield* ask(port, path, { headers: { "if-none-match": '"other"' } })).status, 200)
       }
     }).pipe(inPeace)
   )

@@ -1,3 +1,4 @@
+import type { Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schedule } from "effect"
@@ -8,6 +9,25 @@ import { ask, dial, heardOf, inPeace, key, keyed, started } from "./TestServer.t
 const short: NodeServer.Limits = { ...NodeServer.standard, head: 300, request: 600, check: 50 }
 
 const eventsOf = `GET /events HTTP/1.1\r\nhost: x\r\nx-admin-key: ${key}\r\n\r\n`
+
+const getRoot = "GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+const listening = Effect.fnUntraced(function* (server: Server) {
+  yield* Effect.callback<void>((resume) => {
+    server.listen(0, () => resume(Effect.void))
+  })
+  yield* Effect.addFinalizer(() => Effect.sync(() => server.close().closeAllConnections()))
+})
+
+/** A server that answers everything with this text. */
+const answers = Effect.fnUntraced(function* (limits: NodeServer.Limits, text: string) {
+  const guarded = NodeServer.make(limits)
+  guarded.server.on("request", (_, response) => response.end(text))
+  yield* listening(guarded.server)
+  return guarded
+})
+const answering = (limits: NodeServer.Limits, text: string) =>
+  Effect.map(answers(limits, text), ({ server }) => (server.address() as AddressInfo).port)
 
 describe("Clients that are slow, silent or greedy", () => {
   it.live("lets nobody hold a connection by sending slowly, or nothing", () =>
@@ -49,17 +69,111 @@ describe("Clients that are slow, silent or greedy", () => {
     }).pipe(inPeace)
   )
 
-  it.live("turns callers away when as many as it can serve are connected", () =>
+  it.live("lets a caller in although as many as it can serve are connected and ask for nothing", () =>
+    Effect.gen(function* () {
+      const { port } = yield* started({ ...NodeServer.standard, connections: 20 })
+      const idle = yield* Effect.replicateEffect(dial(port), 100)
+      const { status } = yield* ask(port, "/healthz", keyed(key))
+      assert.strictEqual(status, 200)
+      // Those that were open longest made room.
+      yield* (idle[0] as (typeof idle)[0]).closed.pipe(Effect.timeout("5 seconds"))
+    }).pipe(inPeace)
+  )
+
+  it.live("cuts no work for a new connection: it turns the newcomer away", () =>
     Effect.gen(function* () {
       const { port } = yield* started({ ...NodeServer.standard, connections: 2 })
-      yield* dial(port)
-      const second = yield* dial(port)
-      const third = yield* dial(port)
+      const readers = yield* Effect.replicateEffect(dial(port, eventsOf), 2)
+      yield* Effect.forEach(readers, heardOf)
+      const third = yield* dial(port, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
       yield* third.closed.pipe(Effect.timeout("5 seconds"))
-      second.socket.destroy()
+      assert.strictEqual(third.text(), "")
+      readers[0]?.socket.destroy()
       yield* Effect.suspend(() => ask(port, "/healthz")).pipe(
         Effect.timeout("1 second"),
         Effect.retry({ schedule: Schedule.spaced("20 millis"), times: 50 })
+      )
+      assert.match(readers[1]?.text() ?? "", /"n":1\}/)
+    }).pipe(inPeace)
+  )
+
+  for (const method of ["GET", "HEAD", "POST"] as const) {
+    for (const path of ["/healthz", "/docs", "/openapi.json", "/events", "/nowhere"] as const) {
+      it.live(`cuts off who asks again with ${method} ${path} before the answer`, () =>
+        Effect.gen(function* () {
+          const { port } = yield* started()
+          const once = `${method} ${path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n`
+          const client = yield* dial(port, once.repeat(200))
+          yield* client.closed.pipe(Effect.timeout("5 seconds"))
+          const answers = client.text().match(/HTTP\/1\.1 /g) ?? []
+          assert.isAtMost(answers.length, 1)
+        }).pipe(inPeace)
+      )
+    }
+  }
+
+  it.live("answers one request after the other on one connection", () =>
+    Effect.gen(function* () {
+      const { port } = yield* started()
+      const client = yield* dial(port)
+      for (let i = 1; i <= 20; i++) {
+        client.socket.write("GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n")
+        yield* Effect.sync(client.text).pipe(
+          Effect.repeat({
+            until: (text) => text.match(/HTTP\/1\.1 200/g)?.length === i && text.endsWith("}"),
+            schedule: Schedule.spaced("2 millis")
+          }),
+          Effect.timeout("5 seconds")
+        )
+      }
+    }).pipe(inPeace)
+  )
+
+  it.live("closes the connection of a client that does not read, not of one that reads slowly", () =>
+    Effect.gen(function* () {
+      const port = yield* answering({ ...NodeServer.standard, unread: 1000 }, "x".repeat(50_000_000))
+      const [deaf, slow] = [yield* dial(port, getRoot), yield* dial(port, getRoot)]
+      yield* heardOf(deaf)
+      deaf.socket.pause()
+      const turns = Effect.sync(() => (slow.socket.isPaused() ? slow.socket.resume() : slow.socket.pause()))
+      yield* turns.pipe(Effect.repeat(Schedule.spaced("20 millis")), Effect.forkScoped)
+      yield* Effect.sleep("4 seconds")
+      deaf.socket.resume()
+      yield* deaf.closed.pipe(Effect.timeout("2 seconds"))
+      assert.isBelow(deaf.text().length, 50_000_000)
+      yield* Effect.sync(slow.text).pipe(
+        Effect.repeat({ until: (text) => text.length > 50_000_000, schedule: Schedule.spaced("10 millis") }),
+        Effect.timeout("20 seconds")
+      )
+    }).pipe(inPeace)
+  )
+
+  it.live("accepts a new caller when every connection has an unread answer", () =>
+    Effect.gen(function* () {
+      const port = yield* answering({ ...NodeServer.standard, connections: 20 }, "x".repeat(50_000_000))
+      for (let i = 0; i < 20; i++) {
+        const deaf = yield* dial(port, getRoot)
+        yield* heardOf(deaf)
+        deaf.socket.pause()
+      }
+      const reader = yield* dial(port, getRoot)
+      yield* heardOf(reader).pipe(Effect.timeout("2 seconds"))
+      assert.match(reader.text(), /^HTTP\/1\.1 200 /)
+    }).pipe(inPeace)
+  )
+
+  it.live("keeps a quiet answer open for longer than one may lie unread", () =>
+    Effect.gen(function* () {
+      const { server } = NodeServer.make({ ...short, unread: 200 })
+      server.on("request", (_, response) => {
+        response.write("begins")
+        setTimeout(() => response.end("ends"), 1000)
+      })
+      yield* listening(server)
+      const reader = yield* dial((server.address() as AddressInfo).port, getRoot)
+      yield* Effect.sync(reader.text).pipe(
+        Effect.repeat({ until: (text) => text.includes("ends"), schedule: Schedule.spaced("20 millis") }),
+        Effect.timeout("5 seconds")
       )
     }).pipe(inPeace)
   )
@@ -81,15 +195,8 @@ describe("Clients that are slow, silent or greedy", () => {
 
   it.live("cuts off those who are still there when its patience ends, as one who never reads", () =>
     Effect.gen(function* () {
-      const { server, drain } = NodeServer.make()
-      server.on("request", (_, response) => {
-        response.writeHead(200)
-        response.write("x".repeat(10_000_000))
-      })
-      yield* Effect.callback<void>((resume) => {
-        server.listen(0, () => resume(Effect.void))
-      })
-      const reader = yield* dial((server.address() as AddressInfo).port, "GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+      const { server, drain } = yield* answers(NodeServer.standard, "x".repeat(10_000_000))
+      const reader = yield* dial((server.address() as AddressInfo).port, getRoot)
       yield* heardOf(reader)
       reader.socket.pause()
       const stopped = Effect.callback<void>((resume) => {

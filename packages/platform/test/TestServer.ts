@@ -83,30 +83,40 @@ export interface Answer {
   readonly body: string
 }
 
-export const ask = (
-  port: number,
-  path: string,
-  options: {
-    readonly host?: string
-    readonly method?: string
-    readonly body?: string
-    readonly headers?: Record<string, string>
-  } = {}
-) =>
-  Effect.callback<Answer, Error>((resume) => {
-    const { host = "127.0.0.1", method = "GET", body, headers = {} } = options
+interface Question {
+  readonly host?: string
+  readonly method?: string
+  readonly body?: string
+  readonly headers?: Record<string, string>
+}
+
+/** An answer with its body as it came. */
+export const askBytes = (port: number, path: string, headers: Record<string, string>, question: Question = {}) =>
+  Effect.callback<Omit<Answer, "body"> & { readonly bytes: Buffer }, Error>((resume) => {
+    const { host = "127.0.0.1", method = "GET", body } = question
     httpRequest({ host, port, path, method, headers, agent: false }, (answer) => {
-      let text = ""
-      answer.on("data", (piece) => {
-        text += piece
-      })
+      const pieces: Array<Buffer> = []
+      answer.on("data", (piece: Buffer) => pieces.push(piece))
       answer.on("end", () =>
-        resume(Effect.succeed({ status: answer.statusCode ?? 0, headers: answer.headers, body: text }))
+        resume(
+          Effect.succeed({
+            status: answer.statusCode ?? 0,
+            headers: answer.headers,
+            bytes: Buffer.concat(pieces)
+          })
+        )
       )
     })
       .on("error", (error) => resume(Effect.fail(error)))
       .end(body)
   })
+
+export const ask = (port: number, path: string, question: Question = {}): Effect.Effect<Answer, Error> =>
+  Effect.map(askBytes(port, path, question.headers ?? {}, question), ({ status, headers, bytes }) => ({
+    status,
+    headers,
+    body: bytes.toString()
+  }))
 
 export const keyed = (value: string) => ({ headers: { "x-admin-key": value } })
 
