@@ -2,8 +2,8 @@ import { Schema } from "effect"
 
 /**
  * Names of runs and snapshots begin with their UTC time to the second and end in eight hex digits, three for the
- * millisecond and five by chance, so that sorting them as text sorts them by age, in a bucket listing as well as in a log.
- * What is removed depends on it: a snapshot that is older than the one published last removes nothing.
+ * millisecond and five by chance, so that a listing of them, of a bucket or a log, reads by age. The clock may have been
+ * wrong: nothing is decided by it, the order is the one of the database (`PublishOrder`).
  */
 const timedId = /^\d{8}T\d{6}Z-[0-9a-f]{8}$/
 

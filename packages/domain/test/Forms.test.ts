@@ -71,18 +71,47 @@ const Key = Schema.Literals([
   "value",
   "createdAt"
 ])
-const Flat = Schema.Union([Scalar, Schema.Array(Scalar), Schema.Record(Key, Scalar)])
-const Nested = Schema.Union([Flat, Schema.Array(Flat), Schema.Record(Key, Flat)])
-const Deep = Schema.Union([Nested, Schema.Array(Nested), Schema.Record(Key, Nested)])
+/** An object is drawn as its entries: a record of the keys would always have all of them. */
+const Entries = <S extends Schema.Top>(value: S) =>
+  Schema.Struct({ entries: Schema.Array(Schema.Tuple([Key, value])).check(Schema.isMaxLength(3)) })
+const Flat = Schema.Union([Scalar, Schema.Array(Scalar), Entries(Scalar)])
+const Nested = Schema.Union([Flat, Schema.Array(Flat), Entries(Flat)])
+const Deep = Schema.Union([Nested, Schema.Array(Nested), Entries(Nested)])
+
+type Drawn = Json | ReadonlyArray<Drawn> | { readonly entries: ReadonlyArray<readonly [string, Drawn]> }
+const isEntries = (drawn: Drawn): drawn is { readonly entries: ReadonlyArray<readonly [string, Drawn]> } =>
+  typeof drawn === "object" && drawn !== null && !Array.isArray(drawn)
+const jsonOf = (drawn: Drawn): Json => {
+  if (isEntries(drawn)) return Object.fromEntries(drawn.entries.map(([key, value]) => [key, jsonOf(value)]))
+  return Array.isArray(drawn) ? drawn.map(jsonOf) : (drawn as Json)
+}
+
+/** The kinds of object that sources of this sort send. Each must have been drawn, or the property has proved nothing. */
+const objectKinds: Readonly<Record<string, (keys: ReadonlyArray<string>) => boolean>> = {
+  "no key": (keys) => keys.length === 0,
+  "one numeric key": (keys) => keys.length === 1 && /^\d+$/.test(keys[0] ?? ""),
+  "several numeric keys": (keys) => keys.length > 1 && keys.every((key) => /^\d+$/.test(key)),
+  "one other key": (keys) => keys.length === 1 && !/^\d+$/.test(keys[0] ?? ""),
+  "an id or a code and a name": (keys) => keys.includes("name") && (keys.includes("id") || keys.includes("code")),
+  "a language": (keys) => keys.includes("en")
+}
 
 const Field = Schema.Literals(fields as [string, ...Array<string>])
 
 describe("Any JSON in any field", () => {
+  const drawnKinds = new Map<string, number>()
+
   it.prop(
     "is the value of its column, or its field is named: it is never dropped in silence",
     { field: Field, value: Deep },
-    ({ field, value }) => {
-      const { row, unknown } = decoded(resultWith(field, value as Json))
+    ({ field, value: drawn }) => {
+      const value = jsonOf(drawn as Drawn)
+      if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+        for (const [kind, is] of Object.entries(objectKinds)) {
+          if (is(Object.keys(value))) drawnKinds.set(kind, (drawnKinds.get(kind) ?? 0) + 1)
+        }
+      }
+      const { row, unknown } = decoded(resultWith(field, value))
       for (const column of columns) {
         const isOwn = columnsOf(field).includes(column)
         // Nothing else is touched by it.
@@ -93,15 +122,19 @@ describe("Any JSON in any field", () => {
         }
         if (unknown.includes(column)) {
           assert.isTrue(isNothing(row[column]), `${column} is named and has a value`)
-          assert.isAbove(said(value as Json).length, 0, `${column} is named for nothing`)
-        } else if (said(value as Json).length > 0 && isNothing(row[column])) {
+          assert.isAbove(said(value).length, 0, `${column} is named for nothing`)
+        } else if (said(value).length > 0 && isNothing(row[column])) {
           // A thing may have no name and still an id, and the other way round: then one column of the field has a value.
-          assert.isTrue(isExplicitlyEmpty(column, value as Json), `${column} lost ${JSON.stringify(value)}`)
+          assert.isTrue(isExplicitlyEmpty(column, value), `${column} lost ${JSON.stringify(value)}`)
         }
       }
     },
     { arbitrary: { runs: 3000 } }
   )
+
+  it("was drawn in every kind of object", () => {
+    for (const kind of Object.keys(objectKinds)) assert.isAbove(drawnKinds.get(kind) ?? 0, 10, kind)
+  })
 })
 
 /** Things whose name, or whose code, is said to be none. */

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { makeStreamCheck } from "@medipim/domain/StreamCheck"
+import { parseLine } from "@medipim/domain/StreamLine"
 
 const line = (index: number, total: number) =>
   Buffer.from(`{"meta":{"total":${total},"index":${index}},"result":{"id":"M00000000${index}"}}`)
@@ -35,5 +36,14 @@ describe("StreamCheck", () => {
   it("tells an error line and an answer that is no stream", () => {
     assert.strictEqual(check([line(0, 2), Buffer.from('{"error":{"message":"down"}}')]), "source-error")
     assert.strictEqual(check([Buffer.from("<html>")]), "not-a-stream")
+  })
+  it("passes the text of an error line on without what a terminal acts on", () => {
+    const message = 'down\u001b[2J\n{"level":"INFO"}\u202e!'
+    for (const error of [{ message }, { code: message }, message]) {
+      assert.deepStrictEqual(parseLine(Buffer.from(JSON.stringify({ error }))), {
+        _tag: "SourceError",
+        message: 'down [2J {"level":"INFO"} !'
+      })
+    }
   })
 })

@@ -1,6 +1,5 @@
-import { mkdirSync, writeFileSync } from "node:fs"
+import { mkdirSync } from "node:fs"
 import { join } from "node:path"
-import { pathToFileURL } from "node:url"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { assert, layer } from "@effect/vitest"
 import { FetcherClient, OrchestratorClient } from "@medipim/http-api/Clients"
@@ -9,7 +8,7 @@ import { Context, Effect, Layer, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { start } from "../src/Program.ts"
 import { TestDatabase } from "../src/TestDatabase.ts"
-import { root } from "../src/Workspace.ts"
+import { moveClock, withClockFile, writeClock } from "./ClockFile.ts"
 import { diceOf } from "./chaos/Case.ts"
 import { programsIn } from "./Programs.ts"
 import { ended } from "./TestStack.ts"
@@ -27,16 +26,10 @@ const make = Effect.gen(function* () {
   const { on, dir, program, addressOf } = yield* programsIn("clocks", products)
   mkdirSync(join(dir, "clocks"))
   const clockOf = (name: Name) => join(dir, "clocks", name)
-  const setClock = (name: Name, error: number) => Effect.sync(() => writeFileSync(clockOf(name), String(error)))
-  const wrongClock = pathToFileURL(join(root, "packages/local/test/WrongClock.ts")).href
+  const setClock = (name: Name, error: number) => moveClock(clockOf(name), error)
   yield* Effect.forEach(
     programs,
-    (name) =>
-      setClock(name, 0).pipe(
-        Effect.andThen(
-          start(program(name, { NODE_OPTIONS: `--import ${wrongClock}`, MEDIPIM_TEST_CLOCK: clockOf(name) }), dir)
-        )
-      ),
+    (name) => Effect.andThen(writeClock(clockOf(name), 0), start(program(name, withClockFile(clockOf(name))), dir)),
     { concurrency: programs.length }
   )
   const url = `http://localhost:${on.simulator.port}`
@@ -110,10 +103,8 @@ layer(stack, { excludeTestServices: true, timeout: "120 seconds" })("Wrong clock
     Effect.gen(function* () {
       const { setClock, control, source } = yield* Clocks
       yield* setClock("orchestrator", 2 * DAY)
-      yield* Effect.sleep("100 millis")
       const ahead = yield* sync()
       yield* setClock("orchestrator", 0)
-      yield* Effect.sleep("100 millis")
       const { removed } = yield* control("/control/changes", { remove: 1 })
       const run = yield* sync()
       assert.isTrue(ahead.runId > run.runId, "the name of the run before is of the future")
@@ -146,7 +137,6 @@ layer(stack, { excludeTestServices: true, timeout: "120 seconds" })("Wrong clock
         for (let step = 0; step < STEPS; step++) {
           const at = `MEDIPIM_CHAOS_SEED=${SEED}, step ${step}`
           for (const name of programs) yield* setClock(name, dice.int(-3, 3) * DAY)
-          yield* Effect.sleep("60 millis")
           yield* control("/control/changes", { update: dice.int(0, 9), remove: dice.int(0, 3), add: dice.int(0, 3) })
           const mode = (["full", "full", "fetch-only", "maintain-only"] as const)[dice.int(0, 3)] ?? "full"
           const run = yield* sync(mode === "full" ? { mode, forceRefresh: true } : { mode })

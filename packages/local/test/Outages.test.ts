@@ -121,10 +121,11 @@ layer(stack, { excludeTestServices: true, timeout: "120 seconds" })("An outage",
       const run = yield* ended(runId)
       yield* source.away(false)
       assert.deepInclude(run, { status: "failed", published: false })
-      assert.deepStrictEqual(run.failure, {
-        code: "RunTimeout",
-        message: "The run was stopped after 45s (MAX_RUN_DURATION); nothing was published."
-      })
+      assert.strictEqual(run.failure?.code, "RunTimeout")
+      assert.match(
+        run.failure?.message ?? "",
+        /^The run was stopped after 45s \(MAX_RUN_DURATION\); nothing was published\. It was waiting for MediPim since 20\d\d-/
+      )
       // Whoever worked for it has stopped, too: the next run begins at once.
       assert.isFalse((yield* (yield* FetcherClient).status()).isRunning)
       assert.deepInclude(yield* sync({ forceRefresh: true }), { status: "succeeded", published: true })

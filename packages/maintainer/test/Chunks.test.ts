@@ -94,4 +94,26 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Chunks", 
       }),
     { timeout: 300_000, arbitrary: { runs: 40 } }
   )
+
+  it.effect("remove what a run that was killed had staged", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient
+      const snapshotId = yield* writeSnapshot(lines)
+      const stage = yield* Stage
+      const leftBy = (runId: RunId) =>
+        sql<{ readonly products: number; readonly batches: number }>`SELECT
+          (SELECT count(*)::int FROM medipim.stage_products WHERE run_id = ${runId}) AS products,
+          (SELECT count(*)::int FROM medipim.stage_batches WHERE run_id = ${runId}) AS batches`
+      const killed = yield* beginRun()
+      yield* stage.chunk({ runId: killed, snapshotId, offset: 0, limit: 20 }, () => Effect.void)
+      const [before] = yield* leftBy(killed)
+      assert.isAbove(before?.products ?? 0, 0)
+      assert.isAbove(before?.batches ?? 0, 0)
+      yield* sql`UPDATE medipim.sync_runs SET status = 'failed' WHERE id = ${killed}`
+      const next = yield* beginRun()
+      yield* stage.chunk({ runId: next, snapshotId, offset: 0, limit: 20 }, () => Effect.void)
+      assert.deepStrictEqual(yield* leftBy(killed), [{ products: 0, batches: 0 }])
+      assert.isAbove((yield* leftBy(next))[0]?.products ?? 0, 0)
+    })
+  )
 })

@@ -120,29 +120,21 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("What a tr
     })
   )
 
-  it.effect("stops the publish with the word of Postgres when a rule or a policy forbids the write", () =>
+  it.effect("stops the publish with the message of Postgres when a rule forbids the write", () =>
     Effect.gen(function* () {
       yield* empty
       yield* sync(products(200))
       const before = yield* rows
-      for (const [make, drop, said] of [
-        [
-          "CREATE RULE shop_rule AS ON UPDATE TO public.products DO INSTEAD NOTHING",
-          "DROP RULE shop_rule ON public.products",
-          /ON CONFLICT.*rule shop_rule/
-        ]
-      ] as const) {
-        yield* withObjects(
-          [make],
-          [drop],
-          Effect.gen(function* () {
-            const error = yield* Effect.flip(sync(changed))
-            assert.strictEqual(error._tag, "WriteFailed")
-            assert.match(error.message, said)
-            assert.deepStrictEqual(yield* rows, before)
-          })
-        )
-      }
+      yield* withObjects(
+        ["CREATE RULE shop_rule AS ON UPDATE TO public.products DO INSTEAD NOTHING"],
+        ["DROP RULE shop_rule ON public.products"],
+        Effect.gen(function* () {
+          const error = yield* Effect.flip(sync(changed))
+          assert.strictEqual(error._tag, "WriteFailed")
+          assert.match(error.message, /ON CONFLICT.*rule shop_rule/)
+          assert.deepStrictEqual(yield* rows, before)
+        })
+      )
     })
   )
 

@@ -82,6 +82,35 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Replay", 
     })
   )
 
+  it.effect("takes all back when a trigger keeps a row from being written", () =>
+    Effect.gen(function* () {
+      yield* rejectedBefore(learned)
+      const sql = yield* SqlClient
+      const before = yield* prices
+      const { run } = yield* Replay
+      yield* Effect.acquireUseRelease(
+        Effect.andThen(
+          sql`CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$`,
+          sql`CREATE TRIGGER shop_trigger BEFORE INSERT OR UPDATE ON public.products FOR EACH ROW
+            WHEN (NEW.id = 'M000000002') EXECUTE FUNCTION public.theirs()`
+        ),
+        () =>
+          Effect.gen(function* () {
+            const refused = yield* Effect.flip(run({}))
+            assert.deepInclude(refused, { _tag: "PublishRefused", reason: "not-written" })
+            assert.match(
+              refused.message,
+              /1 products are not in the table as they were written \(for example M000000002\)/
+            )
+            assert.deepStrictEqual(yield* prices, before)
+            assert.deepStrictEqual(yield* replays, [])
+          }),
+        () => Effect.orDie(sql`DROP FUNCTION public.theirs() CASCADE`)
+      )
+      assert.deepInclude(yield* run({}), { replayed: 4 }, "the lines were still waiting")
+    })
+  )
+
   it.effect("does nothing the second time", () =>
     Effect.gen(function* () {
       yield* rejectedBefore(learned)

@@ -1,5 +1,6 @@
 import type { RunId } from "@medipim/domain/Ids"
-import { Duration, Effect, Schedule } from "effect"
+import type { Wait } from "@medipim/domain/Run"
+import { Duration, Effect, Option, Schedule } from "effect"
 import type { RunRecords, RunState } from "./RunRecords.ts"
 import { SyncFailed } from "./ServiceCalls.ts"
 
@@ -9,14 +10,13 @@ export const cancelledCode = "Cancelled"
 /** How often the record of the run is asked while a step goes on. */
 const pollInterval = "1 second"
 
-const stoppedBy = (state: Exclude<RunState, "active">, longest: Duration.Duration): SyncFailed =>
-  state === "over"
-    ? new SyncFailed({ code: cancelledCode, message: "The run was cancelled.", retryable: false })
-    : new SyncFailed({
-        code: "RunTimeout",
-        message: `The run was stopped after ${Duration.format(longest)} (MAX_RUN_DURATION); nothing was published.`,
-        retryable: false
-      })
+const cancelled = new SyncFailed({ code: cancelledCode, message: "The run was cancelled.", retryable: false })
+
+const timedOut = (longest: Duration.Duration, [wait]: ReadonlyArray<Wait>): SyncFailed => {
+  const stopped = `The run was stopped after ${Duration.format(longest)} (MAX_RUN_DURATION); nothing was published.`
+  const waited = wait === undefined ? "" : ` It was waiting for ${wait.what} since ${wait.since}: ${wait.reason}`
+  return new SyncFailed({ code: "RunTimeout", message: `${stopped}${waited}`, retryable: false })
+}
 
 /**
  * Does a step of a run until somebody stops the run, or it has taken too long. The record decides: when it says that the
@@ -30,8 +30,16 @@ export const whileActive = <A, R>(
 ): Effect.Effect<A, SyncFailed, R> => {
   // While the database does not answer, the work that needs it will notice.
   const state = Effect.orElseSucceed(records.state(runId, longest), (): RunState => "active")
-  const failUnlessActive = (state: RunState) =>
-    state === "active" ? Effect.void : Effect.fail(stoppedBy(state, longest))
+  const waits = records.find(runId).pipe(
+    Effect.map(Option.match({ onNone: () => [], onSome: ({ waitingFor }) => waitingFor ?? [] })),
+    Effect.orElseSucceed((): ReadonlyArray<Wait> => [])
+  )
+  const failUnlessActive = (state: RunState) => {
+    if (state === "active") return Effect.void
+    return state === "over"
+      ? Effect.fail(cancelled)
+      : Effect.flatMap(waits, (found) => Effect.fail(timedOut(longest, found)))
+  }
   const stopped = state.pipe(
     Effect.flatMap(failUnlessActive),
     Effect.repeat(Schedule.spaced(pollInterval)),

@@ -1,4 +1,5 @@
 import { pendingAt, scheduleOf } from "@medipim/domain/Schedule"
+import { DatabaseClock } from "@medipim/platform/DatabaseClock"
 import { databaseFaults, orchestratorNeeds } from "@medipim/platform/DatabaseNeeds"
 import { sqlMessage } from "@medipim/platform/Postgres"
 import { Clock, DateTime, Duration, Effect, Layer, Option } from "effect"
@@ -34,15 +35,20 @@ const obstacle = Effect.map(databaseFaults(orchestratorNeeds), (faults) =>
 export const make = Effect.fnUntraced(function* ({ cron, timezone }: Config) {
   const sql = yield* SqlClient
   const notifier = yield* Notifier
+  const clock = yield* DatabaseClock
   const configured = Option.map(cron, (text) => scheduleOf(text, timezone))
+  /** Without a database only the clock of this process is left. */
+  const timeNow = Effect.catch(clock.now, () => Clock.currentTimeMillis)
   /** Known while the database cannot be asked. */
-  let handledUntil = yield* Clock.currentTimeMillis
+  let handledUntil = yield* timeNow
   let overdue: Overdue | undefined
 
   const inDatabase = Effect.provideService(SqlClient, sql)
-  const refresh = Effect.map(inDatabase(scheduleMark), (mark) => {
-    if (mark !== undefined) handledUntil = mark.millis
-  })
+  /** A mark in the future was set by a wrong clock and says nothing. */
+  const refresh = (now: number) =>
+    Effect.map(inDatabase(scheduleMark), (mark) => {
+      if (mark !== undefined && mark.millis <= now) handledUntil = mark.millis
+    })
   const isLate = (now: number, since: number): boolean => now - since >= grace
   /** Why the sync does not begin, once that is sure. */
   const reason = (late: boolean) =>
@@ -53,9 +59,9 @@ export const make = Effect.fnUntraced(function* ({ cron, timezone }: Config) {
 
   const look = Effect.gen(function* () {
     if (Option.isNone(configured)) return
-    yield* Effect.ignore(refresh)
-    const now = yield* Clock.currentTimeMillis
-    const due = pendingAt(configured.value, Math.min(handledUntil, now), now)
+    const now = yield* timeNow
+    yield* Effect.ignore(refresh(now))
+    const due = pendingAt(configured.value, handledUntil, now)
     if (due === undefined) {
       overdue = undefined
       return

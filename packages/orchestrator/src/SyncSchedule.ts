@@ -48,20 +48,20 @@ export class SyncSchedule extends Context.Service<
         const isOf = ({ text, timezone }: Schedule, { cron, timezone: zone }: ScheduleMark) =>
           text === cron && timezone === zone
 
-        /**
-         * What is due by this mark. A mark in the future was set by a clock that was wrong, and hides nothing; another
-         * schedule than last time counts from now: occurrences before the change are not made up for.
-         */
-        const pendingBy = (schedule: Schedule, { millis }: ScheduleMark, now: number): Pending | undefined => {
-          return pendingAt(schedule, Math.min(millis, now), now)
-        }
+        const pendingBy = (schedule: Schedule, { millis }: ScheduleMark, now: number): Pending | undefined =>
+          pendingAt(schedule, millis, now)
 
-        /** The mark of this schedule; the row stays locked until the transaction ends. */
+        /**
+         * The mark of this schedule; the row stays locked until the transaction ends. Another schedule than last time counts
+         * from now: occurrences before the change are not made up for. So does a mark in the future, which a wrong clock
+         * has set.
+         */
         const lockMark = Effect.fnUntraced(function* ({ text, timezone }: Schedule, now: number) {
           yield* sql`INSERT INTO medipim.sync_schedule AS s (cron, timezone, handled_until)
             VALUES (${text}, ${timezone}, ${iso(now)}::timestamptz)
             ON CONFLICT (one_row) DO UPDATE SET cron = EXCLUDED.cron, timezone = EXCLUDED.timezone, handled_until =
               CASE WHEN (s.cron, s.timezone) = (EXCLUDED.cron, EXCLUDED.timezone)
+                AND s.handled_until <= EXCLUDED.handled_until
                 THEN s.handled_until ELSE EXCLUDED.handled_until END`
           return yield* mark
         })
@@ -93,7 +93,8 @@ export class SyncSchedule extends Context.Service<
         const isQuiet = Effect.fnUntraced(function* (schedule: Schedule) {
           const current = yield* mark
           if (current === undefined || !isOf(schedule, current)) return false
-          return pendingBy(schedule, current, yield* clock.now) === undefined
+          const now = yield* clock.now
+          return current.millis <= now && pendingBy(schedule, current, now) === undefined
         })
 
         // A process that is killed between the two leaves a record that `Runs.recovery` finds and starts.

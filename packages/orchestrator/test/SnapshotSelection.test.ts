@@ -1,6 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import { SnapshotId } from "@medipim/domain/Ids"
 import { FetcherClient } from "@medipim/http-api/Clients"
+import { PublishOrder } from "@medipim/platform/PublishOrder"
 import { Effect, Layer, Option } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { SnapshotSelection } from "../src/SnapshotSelection.ts"
@@ -62,6 +63,35 @@ const chosen = (named?: string) =>
 
 /** Names that a clock two days, or sixty years, ahead has made. */
 const ahead = idOf(1, 2086)
+
+layer(selection, { excludeTestServices: true, timeout: "60 seconds" })("The catalogue", (it) => {
+  it.effect("is fresh for 26 hours after its newest snapshot was requested, by the clock of the database", () =>
+    Effect.gen(function* () {
+      const isFresh = Effect.map(
+        Effect.flatMap(PublishOrder, ({ freshness }) => freshness),
+        (found) => found.isFresh
+      )
+      const requested = (id: string, hoursAgo: number, options = {}) => past({ id, daysAgo: hoursAgo / 24, options })
+      for (const [hoursAgo, fresh] of [
+        [25, true],
+        [27, false],
+        [-0.5, false],
+        [0, true]
+      ] as const) {
+        yield* anew()
+        yield* requested(idOf(1), hoursAgo)
+        assert.strictEqual(yield* isFresh, fresh, `${hoursAgo} hours`)
+      }
+      yield* anew()
+      assert.isFalse(yield* isFresh, "never published")
+      yield* requested(idOf(1), 30)
+      yield* requested(idOf(2), 1, { limit: 10 })
+      assert.isFalse(yield* isFresh, "a part says nothing of the whole")
+      yield* past({ id: idOf(3), snapshotId: idOf(1), daysAgo: 0 })
+      assert.isFalse(yield* isFresh, "an old snapshot, published again today, is as old as it is")
+    })
+  )
+})
 
 layer(selection, { excludeTestServices: true, timeout: "60 seconds" })("The newest snapshot", (it) => {
   it.effect("is the one whose run the database saw last, whatever its name", () =>
@@ -133,6 +163,9 @@ layer(selection, { excludeTestServices: true, timeout: "60 seconds" })("The newe
       yield* past({ id: idOf(1), daysAgo: 1 })
       stored = [...names, ahead, idOf(1)]
       assert.include(yield* prune(idOf(1) as never), ahead)
+      // An older one that was asked for by name is not taken from the run that works on it.
+      stored = [...names, idOf(1)]
+      assert.notInclude(yield* prune(names[0] as never), names[0])
     })
   )
 

@@ -191,6 +191,23 @@ layer(database, { excludeTestServices: true })("The schedule", (it) => {
     })
   )
 
+  it.effect("is not held up by a mark in the future, which a wrong clock has set", () =>
+    Effect.gen(function* () {
+      yield* anew
+      const sql = yield* SqlClient
+      const schedule = yield* orchestrator(nightly)
+      yield* at("2026-07-01T12:00:00", schedule.look)
+      yield* sql`UPDATE medipim.sync_schedule SET handled_until = '2036-01-01T00:00:00Z'`
+      yield* at("2026-07-01T12:01:00", schedule.look)
+      yield* at("2026-07-02T01:59:59", schedule.look)
+      assert.strictEqual(yield* runs, 0)
+      yield* at("2026-07-02T02:00:00", schedule.look)
+      assert.strictEqual(yield* runs, 1)
+      yield* at("2026-07-02T02:00:01", schedule.look)
+      assert.strictEqual(yield* runs, 1)
+    })
+  )
+
   it.effect("tells when the next sync starts, and nothing without a schedule", () =>
     Effect.gen(function* () {
       const schedule = yield* orchestrator(nightly)
@@ -265,7 +282,7 @@ layer(database, { excludeTestServices: true })("The schedule", (it) => {
       yield* anew
       const sql = yield* SqlClient
       const config = { cron: Option.some(nightly), timezone: sydney }
-      const alarm = yield* at("2026-07-01T12:00:00", OverdueAlarm.make(config)).pipe(Effect.provide(notifier))
+      const alarm = yield* at("2026-07-01T12:00:00", OverdueAlarm.make(config)).pipe(Effect.provide([notifier, clock]))
       const schedule = yield* orchestrator(nightly)
       yield* at("2026-07-01T12:00:00", schedule.look)
       yield* at("2026-07-02T02:00:00", schedule.look)
@@ -285,6 +302,12 @@ layer(database, { excludeTestServices: true })("The schedule", (it) => {
       yield* at("2026-07-03T09:10:00", schedule.look)
       assert.deepStrictEqual(yield* looks("2026-07-03T09:20:00", "2026-07-04T01:00:00"), [1, 1], "made up for")
 
+      // A mark of a wrong clock hides nothing.
+      notified.length = 0
+      yield* sql`UPDATE medipim.sync_schedule SET handled_until = '2036-01-01T00:00:00Z'`
+      assert.deepStrictEqual(yield* looks("2026-07-04T02:00:00", "2026-07-04T02:04:00"), [0, 1])
+      yield* at("2026-07-04T02:10:00", schedule.look)
+
       // The same with a database that takes no changes, on connections made from now on.
       notified.length = 0
       yield* Effect.acquireUseRelease(
@@ -292,9 +315,13 @@ layer(database, { excludeTestServices: true })("The schedule", (it) => {
         () =>
           OverdueAlarm.make(config).pipe(
             Effect.flatMap(({ look }) =>
-              Effect.andThen(at("2026-07-05T03:00:00", look), at("2026-07-05T03:04:00", look))
+              Effect.gen(function* () {
+                yield* at("2026-07-05T03:00:00", look)
+                assert.lengthOf(notified, 1, "at once: the database says why")
+                yield* at("2026-07-05T03:04:00", look)
+              })
             ),
-            Effect.provide([notifier, Layer.fresh(pool)])
+            Effect.provide([notifier, clock, Layer.fresh(pool)])
           ),
         () => Effect.orDie(sql`ALTER DATABASE postgres RESET default_transaction_read_only`)
       )

@@ -1,9 +1,8 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { json } from "node:stream/consumers"
-import { pathToFileURL } from "node:url"
 import type { Run } from "@medipim/domain/Run"
 import { FetcherStatus } from "@medipim/http-api/FetcherApi"
 import { MaintainerStatus } from "@medipim/http-api/MaintainerApi"
@@ -15,7 +14,7 @@ import { freePorts } from "../../src/Ports.ts"
 import { start } from "../../src/Program.ts"
 import { programsOf } from "../../src/Stack.ts"
 import { temporaryFolder } from "../../src/TemporaryFolder.ts"
-import { root } from "../../src/Workspace.ts"
+import { moveClock, withClockFile, writeClock } from "../ClockFile.ts"
 import { partBytes } from "./Figures.ts"
 import { makeProxy } from "./Proxy.ts"
 import { download } from "./Source.ts"
@@ -104,14 +103,12 @@ const make = Effect.fnUntraced(function* (products: number) {
   }
   const programs = new Map(services.map((program) => [program.name, { ...program, env: { ...program.env, ...ways } }]))
   const clock = join(dir, "clock")
-  const setClock = (error: number) => Effect.sync(() => writeFileSync(clock, String(error)))
-  yield* setClock(0)
-  const wrongClock = pathToFileURL(join(root, "packages/local/test/WrongClock.ts")).href
+  yield* writeClock(clock, 0)
   const first = programs.get("orchestrator")
   if (first === undefined) return yield* Effect.die("there is no orchestrator")
   programs.set("orchestrator", {
     ...first,
-    env: { ...first.env, NODE_OPTIONS: `--import ${wrongClock}`, MEDIPIM_TEST_CLOCK: clock }
+    env: { ...first.env, ...withClockFile(clock) }
   })
   programs.set("second", {
     ...first,
@@ -190,7 +187,7 @@ const make = Effect.fnUntraced(function* (products: number) {
     kill,
     stop,
     /** By how many milliseconds the clock of the orchestrator is wrong. */
-    setClock,
+    setClock: (error: number) => moveClock(clock, error),
     stopDatabase,
     startDatabase: Effect.asVoid(startDatabase),
     crashDatabase: Effect.andThen(stopDatabase, Effect.asVoid(startDatabase)),

@@ -1,4 +1,5 @@
-import { Deferred, Effect, Schedule } from "effect"
+import { timedIdOf } from "@medipim/domain/Ids"
+import { Clock, Deferred, Effect, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { type Case, locked, nowhere, post } from "./Case.ts"
 import { databaseFault, logsAfter } from "./DatabaseFaults.ts"
@@ -92,11 +93,11 @@ const wrongClock: Case = {
   earlier: Effect.gen(function* () {
     const { control, setClock } = yield* House
     yield* setClock(2 * days)
-    yield* Effect.sleep("100 millis")
     const { body } = yield* post("/sync", { forceRefresh: true })
     yield* endOf(body.runId)
     yield* setClock(0)
-    yield* Effect.sleep("100 millis")
+    const tomorrow = timedIdOf((yield* Clock.currentTimeMillis) + days, 0)
+    if (body.runId < tomorrow) return yield* Effect.die(new Error("the clock of the orchestrator was not wrong"))
     yield* control("POST /control/changes", { remove: 1 })
   }),
   begin: () => Effect.succeed(nowhere),
