@@ -6,7 +6,7 @@ import { type Busy, Unavailable } from "@medipim/http-api/Failure"
 import { FetcherApi } from "@medipim/http-api/FetcherApi"
 import { jobEvents } from "@medipim/platform/JobEvents"
 import { currentWaits } from "@medipim/platform/Outage"
-import { readiness } from "@medipim/platform/Readiness"
+import { makeReadyz } from "@medipim/platform/Readiness"
 import { Clock, Effect, Layer, Random } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import type { Progress } from "./Cutter.ts"
@@ -19,10 +19,11 @@ const systemLayer = HttpApiBuilder.group(
   "system",
   Effect.fnUntraced(function* (handlers) {
     const store = yield* SnapshotStore
+    const readyz = yield* makeReadyz([{ name: "snapshot store", check: store.check }])
     return handlers.handleAll({
       healthz: () => Effect.succeed({ status: "ok" } as const),
       // MediPim is not asked: it allows 100 requests a minute, and each counts.
-      readyz: () => readiness([{ name: "snapshot store", check: store.check }])
+      readyz: () => readyz
     })
   })
 )

@@ -9,6 +9,11 @@ import { Busy, Failed, Heartbeat, Unavailable } from "./Failure.ts"
 import { RequestErrors } from "./InvalidRequest.ts"
 import { SystemGroup } from "./SystemGroup.ts"
 
+/** Text that is looked for in the database, which holds no NUL. */
+const SearchText = Schema.String.check(
+  Schema.makeFilter((text) => !text.includes("\0"), { expected: "text without NUL" })
+)
+
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
 /** `POST /run`: the chunk to stage, records `[offset, offset + limit)` of a snapshot. */
@@ -110,7 +115,7 @@ export const RejectedRecord = Schema.Struct({
 /** `POST /rejected/replay`: which lines to decode again; all that can be, when nothing is said. */
 export const ReplayRequest = Schema.Struct({
   runId: Schema.optionalKey(RunId).annotate({ description: "only lines that this run rejected" }),
-  reason: Schema.optionalKey(Schema.String).annotate({ description: "only lines with this text in their reason" }),
+  reason: Schema.optionalKey(SearchText).annotate({ description: "only lines with this text in their reason" }),
   dryRun: Schema.optionalKey(Schema.Boolean).annotate({ description: "work out the changes, write none" })
 })
 export type ReplayRequest = typeof ReplayRequest.Type
@@ -146,7 +151,7 @@ export class MaintainerGroup extends HttpApiGroup.make("maintainer", { topLevel:
     HttpApiEndpoint.get("rejected", "/rejected", {
       query: {
         runId: Schema.optionalKey(RunId),
-        reason: Schema.optionalKey(Schema.String),
+        reason: Schema.optionalKey(SearchText),
         page: Schema.optionalKey(
           Schema.NumberFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: 1_000_000 }))
         ),

@@ -75,6 +75,37 @@ layer(TestStack.layer(300), { excludeTestServices: true, timeout: "60 seconds" }
     })
   )
 
+  it.effect("refuses options in the address of what starts or changes something, and a NUL anywhere", () =>
+    Effect.gen(function* () {
+      const { addresses } = yield* TestStack
+      for (const { url, method, route } of yield* routes) {
+        if (method === "POST") {
+          const { status, body } = yield* request(`${url}?dryRun=true&force=1`, method, adminKey)
+          assert.deepStrictEqual([status, body._tag], [400, "InvalidRequest"], route)
+          assert.match(String(body.message), /JSON body, not in the address: dryRun, force$/)
+        }
+        const nul = yield* request(
+          url.replace("20200101T000000Z-00000000", "%00").concat(url.includes("2020") ? "" : "/%00"),
+          method,
+          adminKey
+        )
+        assert.deepStrictEqual([nul.status, nul.body._tag], [404, "NotFound"], route)
+      }
+      const { isRunning, runId } = (yield* request(`${addresses.ORCHESTRATOR_URL}/status`, "GET", adminKey)).body
+      assert.deepStrictEqual([isRunning, runId], [false, null], "nothing was started")
+      const maintainer = addresses.MAINTAINER_URL ?? ""
+      const asked = yield* request(`${maintainer}/rejected?reason=%00`, "GET", adminKey)
+      assert.deepStrictEqual([asked.status, asked.body._tag], [400, "InvalidRequest"])
+      const json = { "content-type": "application/json" }
+      const replay = yield* request(`${maintainer}/rejected/replay`, "POST", adminKey, '{"reason":"a\\u0000"}', json)
+      assert.deepStrictEqual([replay.status, replay.body._tag], [400, "InvalidRequest"])
+      for (const id of ["%ff", "..%2f..", "%ED%A0%80", "x".repeat(3000), "%F0%9F%92%8A"]) {
+        const { status } = yield* request(`${addresses.ORCHESTRATOR_URL}/runs/${id}`, "GET", adminKey)
+        assert.strictEqual(status, 404, id)
+      }
+    })
+  )
+
   it.effect("answers health and documents without a key, on IPv6 and IPv4", () =>
     Effect.gen(function* () {
       const { addresses } = yield* TestStack

@@ -5,7 +5,7 @@ import { maintainerNeeds } from "@medipim/platform/DatabaseNeeds"
 import { jobEvents } from "@medipim/platform/JobEvents"
 import { currentWaits } from "@medipim/platform/Outage"
 import { isPassing, sqlMessage } from "@medipim/platform/Postgres"
-import { databaseCheck, readiness } from "@medipim/platform/Readiness"
+import { databaseCheck, makeReadyz } from "@medipim/platform/Readiness"
 import { Clock, Effect, Layer } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { SqlClient } from "effect/sql/SqlClient"
@@ -24,9 +24,10 @@ const systemLayer = HttpApiBuilder.group(
     const store = yield* SnapshotStore
     const sql = yield* SqlClient
     const dependencies = [databaseCheck(sql, maintainerNeeds), { name: "snapshot store", check: store.check }]
+    const readyz = yield* makeReadyz(dependencies)
     return handlers.handleAll({
       healthz: () => Effect.succeed({ status: "ok" } as const),
-      readyz: () => readiness(dependencies)
+      readyz: () => readyz
     })
   })
 )

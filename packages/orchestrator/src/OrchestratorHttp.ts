@@ -4,7 +4,7 @@ import { OrchestratorApi } from "@medipim/http-api/OrchestratorApi"
 import { orchestratorNeeds } from "@medipim/platform/DatabaseNeeds"
 import { sqlMessage } from "@medipim/platform/Postgres"
 import { PublishOrder } from "@medipim/platform/PublishOrder"
-import { databaseCheck, readiness } from "@medipim/platform/Readiness"
+import { databaseCheck, makeReadyz } from "@medipim/platform/Readiness"
 import { Clock, DateTime, Effect, Layer, Option } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { SqlClient } from "effect/sql/SqlClient"
@@ -22,9 +22,10 @@ const systemLayer = HttpApiBuilder.group(
   "system",
   Effect.fnUntraced(function* (handlers) {
     const sql = yield* SqlClient
+    const readyz = yield* makeReadyz([databaseCheck(sql, orchestratorNeeds)])
     return handlers.handleAll({
       healthz: () => Effect.succeed({ status: "ok" } as const),
-      readyz: () => readiness([databaseCheck(sql, orchestratorNeeds)])
+      readyz: () => readyz
     })
   })
 )

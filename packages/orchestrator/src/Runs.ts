@@ -1,8 +1,9 @@
+import { RunId } from "@medipim/domain/Ids"
 import type { Run } from "@medipim/domain/Run"
 import type { SyncOptions } from "@medipim/domain/SyncOptions"
 import { type RunEvent, RunNotFound, type SyncRunning } from "@medipim/http-api/OrchestratorApi"
 import { Draining } from "@medipim/platform/Draining"
-import { Context, Effect, Layer, Option, Schedule, Stream } from "effect"
+import { Context, Effect, Layer, Option, Schedule, Schema, Stream } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { WorkflowEngine } from "effect/workflow"
 import { isAway } from "./Noted.ts"
@@ -17,6 +18,8 @@ interface Seen {
 /** How often a follower looks at the record, and after how many looks without news it gets a heartbeat. */
 const look = "500 millis"
 const quietLooks = 10
+
+const isRunId = Schema.is(RunId)
 
 /** How often a run is looked for that another process began and left. */
 const patrol = "30 seconds"
@@ -76,7 +79,7 @@ export class Runs extends Context.Service<
         }, Effect.uninterruptible)
 
         const find = Effect.fn("Runs.find")(function* (id: string) {
-          const run = yield* records.find(id)
+          const run = isRunId(id) ? yield* records.find(id) : Option.none()
           if (Option.isSome(run)) return run.value
           return yield* new RunNotFound({ runId: id, message: `There is no run ${id}. GET /runs lists them.` })
         })

@@ -1,7 +1,7 @@
-import { createHash, timingSafeEqual } from "node:crypto"
 import { AdminKey, TooManyWrongKeys, Unauthorized } from "@medipim/http-api/AdminKey"
 import { Effect, Layer, Metric, Option, Redacted } from "effect"
 import { HttpServerRequest } from "effect/http"
+import { AdminKeys } from "./AdminKeys.ts"
 import { clientAddress, clientNetwork } from "./ClientAddress.ts"
 import * as WrongKeys from "./WrongKeys.ts"
 
@@ -13,9 +13,6 @@ const failures = Metric.counter("medipim_authentication_failures", {
 })
 const count = (reason: Reason, n: number) => Metric.update(Metric.withAttributes(failures, { reason }), n)
 
-// Digests have one length: comparing them tells nothing about the length of a key, and never throws.
-const digest = (key: Redacted.Redacted): Buffer => createHash("sha256").update(Redacted.value(key)).digest()
-
 /** The requests that came with a right key, as Node knows them. */
 const admitted = new WeakSet<object>()
 /** Whether a request came with a right key: only such a one is work. */
@@ -26,15 +23,13 @@ export const isAdmitted = (request: object): boolean => admitted.has(request)
  * others are counted and, as long as they are few, logged with their address. Who sends many wrong keys is told to wait.
  */
 export const layer = (keys: {
-  readonly adminKey: Redacted.Redacted
-  readonly previousAdminKey: Option.Option<Redacted.Redacted>
   /** Set on Fly, where a proxy tells the address of the client. */
   readonly flyAppName: Option.Option<string>
-}): Layer.Layer<AdminKey> =>
+}): Layer.Layer<AdminKey, never, AdminKeys> =>
   Layer.effect(
     AdminKey,
     Effect.gen(function* () {
-      const accepted = [keys.adminKey, ...Option.toArray(keys.previousAdminKey)].map(digest)
+      const adminKeys = yield* AdminKeys
       const wrongKeys = yield* WrongKeys.make
       // There from the start: an alert on a rise needs the zero before it.
       yield* Effect.forEach(["missing", "wrong", "limited"] as const, (reason) => count(reason, 0))
@@ -72,9 +67,7 @@ export const layer = (keys: {
 
       return AdminKey.of({
         adminKey: (httpEffect, { credential, endpoint, group }) => {
-          const offered = digest(credential)
-          const matches = accepted.map((key) => timingSafeEqual(key, offered))
-          if (matches.includes(true)) {
+          if (adminKeys.includes(credential)) {
             return Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ source }) => {
               admitted.add(source)
               return httpEffect

@@ -3,6 +3,7 @@ import { ByteSize, Duration, Effect, Layer, Option, type Redacted } from "effect
 import { HttpIncomingMessage, HttpRouter, HttpServerResponse } from "effect/http"
 import { type HttpApi, HttpApiBuilder, type HttpApiGroup, HttpApiScalar, OpenApi } from "effect/http-api"
 import * as AdminKeyGuard from "./AdminKeyGuard.ts"
+import { AdminKeys } from "./AdminKeys.ts"
 import { Draining } from "./Draining.ts"
 import * as Idle from "./Idle.ts"
 import * as Metrics from "./Metrics.ts"
@@ -10,6 +11,7 @@ import * as NodeServer from "./NodeServer.ts"
 import * as RequestErrorsGuard from "./RequestErrorsGuard.ts"
 import { secured } from "./SecurityHeaders.ts"
 import { staticAnswer } from "./StaticAnswer.ts"
+import { strict } from "./StrictRequests.ts"
 
 /** No request of ours is larger than a few hundred bytes. */
 const largestBody = ByteSize.kibibytes(64)
@@ -30,7 +32,7 @@ interface Listening {
 
 /** What guards the routes: the handlers of an API are built with it, and its server answers by it. */
 export const guards = (keys: Pick<Listening, "adminKey" | "previousAdminKey" | "flyAppName">) =>
-  Layer.merge(AdminKeyGuard.layer(keys), RequestErrorsGuard.layer)
+  Layer.merge(AdminKeyGuard.layer(keys), RequestErrorsGuard.layer).pipe(Layer.provideMerge(AdminKeys.layer(keys)))
 
 /** The documents of an API: `/docs` to read, and `/openapi.json`. Neither changes while the process lives. */
 const documents = <Id extends string, Groups extends HttpApiGroup.Constraint>(api: HttpApi.HttpApi<Id, Groups>) => {
@@ -64,7 +66,11 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
   const node = NodeServer.make(limits, AdminKeyGuard.isAdmitted)
   const routes = HttpApiBuilder.layer(api).pipe(Layer.provide(guards(listening)))
   const app = Layer.merge(routes, documents(api))
-  const server = HttpRouter.serve(app, { disableLogger: true, disableListenLog: true, middleware: secured }).pipe(
+  const server = HttpRouter.serve(app, {
+    disableLogger: true,
+    disableListenLog: true,
+    middleware: (app) => secured(strict(app))
+  }).pipe(
     Layer.provide(
       // Without a host Node takes all addresses: IPv6 and IPv4, or IPv4 alone where the kernel has no IPv6.
       NodeHttpServer.layer(() => node.server, { port: listening.port, gracefulShutdownTimeout: drain })

@@ -1,6 +1,8 @@
 import { NotReady } from "@medipim/http-api/SystemGroup"
-import { Effect, Option } from "effect"
+import { Clock, Effect, Fiber, Option, Redacted } from "effect"
+import { HttpServerRequest } from "effect/http"
 import { SqlClient } from "effect/sql/SqlClient"
+import { AdminKeys } from "./AdminKeys.ts"
 import { databaseFaults, type TableNeed } from "./DatabaseNeeds.ts"
 import { sqlMessage } from "./Postgres.ts"
 
@@ -41,3 +43,45 @@ export const readiness = (
       failing.length === 0 ? Effect.succeed({ status: "ready" } as const) : Effect.fail(new NotReady({ failing }))
     )
   )
+
+/** Words for a cause that hold no name of a host, a table or a path: the only ones that a stranger is shown. */
+const causes =
+  /\b(?:ReadOnly|Denied|Missing|DiskFull|NoConnectionFree|AuthenticationError|E(?:NOTFOUND|AI_AGAIN|CONN[A-Z]+|TIMEDOUT|HOSTUNREACH|NETUNREACH|ACCES|ROFS|NOSPC|PIPE))\b|\((?:denied|public|full|invalid|unavailable|bucket-missing)\)|timed out|no answer in time|(?<=\s)[45]\d\d(?= [A-Z])/g
+
+/** The reason as a caller without a key may know it. */
+export const publicReason = (reason: string): string => {
+  const found = [...new Set(reason.match(causes) ?? [])].map((word) => word.replaceAll(/[()]/g, ""))
+  return `${found.length === 0 ? "it does not work" : found.join(", ")}; with X-ADMIN-KEY this answer says more`
+}
+
+/** Of one second all callers get one answer, and only one check is on its way. */
+const freshMillis = 1000
+
+/**
+ * `GET /readyz` of a service. Whoever has the admin key is told the reasons in full; strangers are told the kind of cause.
+ * Strangers may ask as often as they like: the dependencies are asked at most once a second.
+ */
+export const makeReadyz = (dependencies: ReadonlyArray<Dependency>) =>
+  Effect.map(AdminKeys, (keys) => {
+    let asked = Number.NEGATIVE_INFINITY
+    let check: Fiber.Fiber<{ readonly status: "ready" }, NotReady> | undefined
+    const shared = Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      const isOld = check?.pollUnsafe() !== undefined && Math.abs(now - asked) >= freshMillis
+      if (check === undefined || isOld) {
+        asked = now
+        // Whoever asked first may go away; the others wait on.
+        check = yield* Effect.forkDetach(readiness(dependencies))
+      }
+      return yield* Fiber.join(check)
+    })
+    return shared.pipe(
+      Effect.catchTag("NotReady", (error) =>
+        Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) => {
+          if (keys.includes(Redacted.make(headers["x-admin-key"] ?? ""))) return Effect.fail(error)
+          const failing = error.failing.map(({ dependency, reason }) => ({ dependency, reason: publicReason(reason) }))
+          return Effect.fail(new NotReady({ failing }))
+        })
+      )
+    )
+  })

@@ -1,5 +1,5 @@
 import { Effect } from "effect"
-import { HttpEffect, type HttpServerRequest, HttpServerResponse } from "effect/http"
+import { HttpEffect, HttpServerRequest, HttpServerResponse } from "effect/http"
 
 /** JSON is no page: nothing in it may run, and nobody may show it in a frame. */
 const forData = "default-src 'none'; frame-ancestors 'none'"
@@ -48,8 +48,19 @@ const headersFor = (
 const isPage = ({ body, headers }: HttpServerResponse.HttpServerResponse): boolean =>
   (headers["content-type"] ?? ("contentType" in body ? body.contentType : undefined) ?? "").startsWith("text/html")
 
-/** Puts the headers on every answer of a server, on those to unknown routes and on failures too. */
-export const secured = <A, E, R>(app: Effect.Effect<A, E, R>) =>
-  HttpEffect.withPreResponseHandler(app, (request, response) =>
-    Effect.succeed(HttpServerResponse.setHeaders(response, headersFor(request, response)))
+const withHeaders = (
+  request: HttpServerRequest.HttpServerRequest,
+  response: HttpServerResponse.HttpServerResponse
+): HttpServerResponse.HttpServerResponse => HttpServerResponse.setHeaders(response, headersFor(request, response))
+
+/**
+ * Puts the headers on every answer of a server, on those to unknown routes and on failures too. What the routes answer is on
+ * its way when `app` ends; what a middleware answers in their place is not.
+ */
+export const secured = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+    app.pipe(
+      HttpEffect.withPreResponseHandler((request, response) => Effect.succeed(withHeaders(request, response))),
+      Effect.map((response) => withHeaders(request, response))
+    )
   )

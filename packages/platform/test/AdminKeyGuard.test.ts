@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { AdminKey } from "@medipim/http-api/AdminKey"
-import { Context, Effect, Logger, Option, Redacted } from "effect"
+import { Context, Effect, Layer, Logger, Option, Redacted } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import * as AdminKeyGuard from "../src/AdminKeyGuard.ts"
+import { AdminKeys } from "../src/AdminKeys.ts"
 import { burst } from "../src/WrongKeys.ts"
 
 const current = "current-key-of-at-least-32-characters"
@@ -13,10 +14,15 @@ const wrong = "wrong-key-that-must-not-be-in-any-log"
 const guardedBy = (options: { readonly before?: string; readonly onFly?: boolean }) =>
   Effect.provide(
     AdminKeyGuard.layer({
-      adminKey: Redacted.make(current),
-      previousAdminKey: Option.map(Option.fromUndefinedOr(options.before), Redacted.make),
       flyAppName: options.onFly ? Option.some("medipim-orchestrator") : Option.none()
-    })
+    }).pipe(
+      Layer.provide(
+        AdminKeys.layer({
+          adminKey: Redacted.make(current),
+          previousAdminKey: Option.map(Option.fromUndefinedOr(options.before), Redacted.make)
+        })
+      )
+    )
   )
 
 /** What a request with this key from this peer is answered: `passed`, or the tag of the error. */

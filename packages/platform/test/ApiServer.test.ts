@@ -45,6 +45,42 @@ describe("The server of an API", () => {
     }).pipe(inPeace)
   )
 
+  it.live("answers every error as JSON that says what it is", () =>
+    Effect.gen(function* () {
+      const { port } = yield* started()
+      const post = (type: string, body?: string) => ({
+        method: "POST",
+        headers: { "x-admin-key": key, "content-type": type },
+        ...(body === undefined ? {} : { body })
+      })
+      const answers: ReadonlyArray<readonly [status: number, tag: string, answer: Answer]> = [
+        [404, "NotFound", yield* ask(port, "/nowhere")],
+        [404, "NotFound", yield* ask(port, "/healthz", { method: "POST" })],
+        [404, "NotFound", yield* ask(port, "/events/%00")],
+        [404, "NotFound", yield* ask(port, "/%ff%fe")],
+        [
+          400,
+          "InvalidRequest",
+          yield* ask(port, "/echo?text=a&text=b&dryRun=true", post("application/json", '{"text":"a"}'))
+        ],
+        [415, "UnsupportedMediaType", yield* ask(port, "/echo", post("text/plain", "text=a"))],
+        [400, "InvalidRequest", yield* ask(port, "/echo", post("application/json", "{"))],
+        [500, "InternalServerError", yield* ask(port, "/broken", keyed(key))]
+      ]
+      for (const [status, tag, answer] of answers) {
+        assert.strictEqual(answer.status, status, answer.body)
+        assert.match(String(answer.headers["content-type"]), /^application\/json/)
+        assert.strictEqual(answer.headers["x-content-type-options"], "nosniff")
+        assert.deepInclude(JSON.parse(answer.body), { _tag: tag })
+        assert.isNotEmpty(JSON.parse(answer.body).message)
+      }
+      assert.deepInclude(JSON.parse(answers[4]?.[2].body ?? ""), {
+        message: "Invalid request: options belong in the JSON body, not in the address: text, dryRun"
+      })
+      assert.strictEqual((yield* ask(port, "/echo?", post("application/json", '{"text":"a"}'))).status, 200)
+    }).pipe(inPeace)
+  )
+
   it.live("sends its documents compressed to those who take that, and not to those who have them", () =>
     Effect.gen(function* () {
       const { port } = yield* started()
