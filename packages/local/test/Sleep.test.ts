@@ -103,7 +103,9 @@ layer(Fly.layer, { excludeTestServices: true, timeout: "60 seconds" })("Services
         const run = yield* ended(runId)
         assert.deepInclude(run, { status: "succeeded", failure: null })
         assert.strictEqual(run.progress.inserted, products)
-        assert.deepStrictEqual([fetcher.starts(), maintainer.starts()], [2, 2])
+        assert.strictEqual(maintainer.starts(), 2)
+        // Once more when it has gone to sleep before old snapshots are removed.
+        assert.include([2, 3], fetcher.starts())
       })
   )
 
@@ -130,7 +132,8 @@ layer(Fly.layer, { excludeTestServices: true, timeout: "60 seconds" })("Services
       const run = yield* ended(runId)
       yield* Fiber.join(holding)
       assert.deepInclude(run, { status: "succeeded", failure: null })
-      assert.deepStrictEqual([fetcher.starts(), maintainer.starts()], [before[0] + 1, before[1] + 1])
+      assert.strictEqual(maintainer.starts(), before[1] + 1)
+      assert.include([before[0] + 1, before[0] + 2], fetcher.starts())
       yield* Effect.all([fetcher.asleep, maintainer.asleep])
       for (const end of [...fetcher.ends(), ...maintainer.ends()]) assert.match(end, /ended with code 0\./)
     })

@@ -2,7 +2,8 @@ import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import { etaSeconds, noProgress, type Phase, type Progress, percentOf } from "@medipim/domain/Run"
 import type { Mode } from "@medipim/domain/SyncOptions"
 import type { ChunkCounts } from "@medipim/http-api/MaintainerApi"
-import { Clock, Effect, Semaphore } from "effect"
+import { elapsedMillis } from "@medipim/platform/Stopwatch"
+import { Effect, Semaphore } from "effect"
 import { RunRecords } from "./RunRecords.ts"
 
 /** What a run tells about itself while it goes on. */
@@ -36,24 +37,23 @@ const sumOf = (chunks: Iterable<ChunkCounts>) => {
  */
 export const openJournal = Effect.fnUntraced(function* (runId: RunId, mode: Mode) {
   const records = yield* RunRecords
-  // By the clock of this process alone: the one of the database may say something else.
-  const openedAt = yield* Clock.currentTimeMillis
+  const openedAt = yield* elapsedMillis
   const one = yield* Semaphore.make(1)
   const chunks = new Map<number, ChunkCounts>()
   const done = new Set<number>()
   let phase: Phase = "idle"
   let snapshotId: SnapshotId | null = null
   let progress: Progress = noProgress
-  let writtenAt = 0
+  let writtenAt = Number.NEGATIVE_INFINITY
 
   const write = one
     .withPermit(
       Effect.gen(function* () {
-        const now = yield* Clock.currentTimeMillis
+        const now = yield* elapsedMillis
         const percent = percentOf(mode, phase, progress)
         progress = { ...progress, percent, etaSeconds: etaSeconds(percent, now - openedAt) }
         yield* records.advance(runId, { phase, progress, snapshotId })
-        writtenAt = yield* Clock.currentTimeMillis
+        writtenAt = yield* elapsedMillis
       })
     )
     .pipe(
@@ -62,7 +62,7 @@ export const openJournal = Effect.fnUntraced(function* (runId: RunId, mode: Mode
     )
 
   const update = (change: Partial<Progress>) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    Effect.flatMap(elapsedMillis, (now) => {
       progress = { ...progress, ...change }
       return now - writtenAt >= writeEveryMillis ? write : Effect.void
     })

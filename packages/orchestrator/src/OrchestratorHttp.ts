@@ -62,6 +62,12 @@ const orchestratorLayer = HttpApiBuilder.group(
     const alarm = yield* makeAlarm
     const startedAt = yield* Clock.currentTimeMillis
 
+    // Postgres measures a table only when nobody has locked it: the state of the run is shown all the same.
+    const sizes = retention.sizes.pipe(
+      Effect.timeoutOption("2 seconds"),
+      Effect.orElseSucceed(() => Option.none())
+    )
+
     const status = Effect.gen(function* () {
       const [last] = yield* records.list(1)
       const { publishedAt, isFresh } = yield* order.freshness
@@ -80,7 +86,7 @@ const orchestratorLayer = HttpApiBuilder.group(
         // By the age of what was published: an old snapshot that is published again does not make the catalogue fresh.
         stale: !isFresh,
         nextScheduledRun: Option.getOrNull(yield* schedule.next),
-        sizes: yield* retention.sizes,
+        ...Option.match(yield* sizes, { onNone: () => ({}), onSome: (sizes) => ({ sizes }) }),
         uptimeSeconds: Math.max(0, Math.floor((now - startedAt) / 1000))
       }
     })

@@ -131,9 +131,10 @@ export class Retention extends Context.Service<
           ) RETURNING 1`
         )
 
-        const prune = Effect.all([changes, replaced, unpublished, replies, messages, runs], { discard: true }).pipe(
-          Effect.withSpan("Retention.prune")
-        )
+        const orLogged = (part: typeof changes) => Effect.ignoreCause(part, { log: "Warn" })
+        const prune = Effect.forEach([changes, replaced, unpublished, replies, messages, runs], orLogged, {
+          discard: true
+        }).pipe(Effect.withSpan("Retention.prune"))
 
         const sizes = sql<{ readonly name: string; readonly bytes: number }>`
           SELECT n.nspname || '.' || c.relname AS name, pg_total_relation_size(c.oid)::float8 AS bytes

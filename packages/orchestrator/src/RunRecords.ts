@@ -3,7 +3,7 @@ import { noProgress, type Phase, type Progress, Run, type RunFailure, Wait } fro
 import type { SyncOptions } from "@medipim/domain/SyncOptions"
 import { PublishResult } from "@medipim/http-api/MaintainerApi"
 import { SyncRunning } from "@medipim/http-api/OrchestratorApi"
-import { passingFaults } from "@medipim/platform/Postgres"
+import { answered, changed, passingFaults } from "@medipim/platform/Postgres"
 import { Clock, Context, Duration, Effect, Layer, Option, Random, Schedule, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
@@ -70,9 +70,10 @@ export class RunRecords extends Context.Service<
       const decode = Schema.decodeUnknownEffect(Runs)
       const decodeStates = Schema.decodeUnknownEffect(States)
       const decodeResults = Schema.decodeUnknownEffect(Results)
-      const repeat = <A>(effect: Effect.Effect<A, SqlError>) => Effect.retry(effect, passingFaults)
+      const repeat = <A>(effect: Effect.Effect<A, SqlError>) => Effect.retry(answered(effect), passingFaults)
+      const repeatChange = <A>(effect: Effect.Effect<A, SqlError>) => Effect.retry(changed(effect), passingFaults)
       const patiently = <A>(effect: Effect.Effect<A, SqlError>) =>
-        Effect.retry(effect, { while: passingFaults.while, schedule: Schedule.spaced("2 seconds") })
+        Effect.retry(changed(effect), { while: passingFaults.while, schedule: Schedule.spaced("2 seconds") })
       const iso = (column: string) =>
         sql.literal(`to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
       const columns = sql`id AS "runId", mode, options, status, phase, snapshot_id AS "snapshotId", progress, failure,
@@ -132,7 +133,7 @@ export class RunRecords extends Context.Service<
 
       const requestCancel = Effect.fn("RunRecords.requestCancel")(function* (id: RunId) {
         yield* sql`INSERT INTO medipim.sync_cancellations (run_id) VALUES (${id}) ON CONFLICT DO NOTHING`
-      }, repeat)
+      }, repeatChange)
 
       const isNotified = Effect.fn("RunRecords.isNotified")(function* (id: RunId) {
         return (yield* sql`SELECT FROM medipim.sync_runs WHERE id = ${id} AND notified_at IS NOT NULL`).length > 0
@@ -140,20 +141,24 @@ export class RunRecords extends Context.Service<
 
       const markNotified = Effect.fn("RunRecords.markNotified")(function* (id: RunId) {
         yield* sql`UPDATE medipim.sync_runs SET notified_at = now() WHERE id = ${id}`
-      }, repeat)
+      }, repeatChange)
 
-      const wait = Effect.fn("RunRecords.wait")(function* (id: RunId, waits: ReadonlyArray<Wait>) {
-        if (waits.length === 0) return yield* sql`DELETE FROM medipim.sync_waits WHERE run_id = ${id}`
-        const text = yield* Effect.orDie(encodeWaits(waits))
-        return yield* sql`INSERT INTO medipim.sync_waits (run_id, waits) VALUES (${id}, ${text}::jsonb)
+      const wait = Effect.fn("RunRecords.wait")(
+        function* (id: RunId, waits: ReadonlyArray<Wait>) {
+          if (waits.length === 0) return yield* sql`DELETE FROM medipim.sync_waits WHERE run_id = ${id}`
+          const text = yield* Effect.orDie(encodeWaits(waits))
+          return yield* sql`INSERT INTO medipim.sync_waits (run_id, waits) VALUES (${id}, ${text}::jsonb)
           ON CONFLICT (run_id) DO UPDATE SET waits = EXCLUDED.waits`
-      }, Effect.asVoid)
+        },
+        answered,
+        Effect.asVoid
+      )
 
       const advance = Effect.fn("RunRecords.advance")(function* (id: RunId, { phase, progress, snapshotId }: Advance) {
         yield* sql`UPDATE medipim.sync_runs
           SET phase = ${phase}, progress = ${JSON.stringify(progress)}::jsonb, snapshot_id = ${snapshotId}
           WHERE id = ${id} AND status = 'running'`
-      }, repeat)
+      }, repeatChange)
 
       const end = Effect.fn("RunRecords.end")(function* (id: RunId, ending: Ending) {
         const failure = ending.status === "succeeded" ? null : JSON.stringify(ending.failure)

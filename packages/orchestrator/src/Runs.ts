@@ -7,6 +7,7 @@ import { Context, Effect, Layer, Option, Schedule, Schema, Stream } from "effect
 import type { SqlError } from "effect/sql/SqlError"
 import { WorkflowEngine } from "effect/workflow"
 import { isAway } from "./Noted.ts"
+import { Notifier } from "./Notifier.ts"
 import { RunRecords } from "./RunRecords.ts"
 import { Sync } from "./Sync.ts"
 
@@ -54,6 +55,7 @@ export class Runs extends Context.Service<
         /** The run that this process is known to work on. */
         let mine: string | undefined
         const records = yield* RunRecords
+        const notifier = yield* Notifier
         const draining = yield* Draining
         const engine = yield* WorkflowEngine.WorkflowEngine
         const inEngine = Effect.provideService(WorkflowEngine.WorkflowEngine, engine)
@@ -132,6 +134,8 @@ export class Runs extends Context.Service<
               status: "failed",
               failure: { code: "Lost", message: "The run ended without a record of it; the log has the reason." }
             })
+            const ended = yield* records.find(payload.runId)
+            if (Option.isSome(ended)) yield* Effect.ignore(notifier.send(ended.value), { log: "Warn" })
           }
         }).pipe(
           Effect.withSpan("Runs.recover"),

@@ -1,6 +1,7 @@
 import { type PublishRefused, RefusalReason } from "@medipim/domain/PublishRules"
 import type { Failed } from "@medipim/http-api/Failure"
 import { outagePatience } from "@medipim/platform/Outage"
+import { stopwatch } from "@medipim/platform/Stopwatch"
 import { type Duration, Effect, Option, Schedule, Schema, Stream } from "effect"
 import { type Sleeper, Wake } from "./Wake.ts"
 
@@ -23,13 +24,7 @@ const silence = "45 seconds"
  * A service may be away as long as anything else (a restart, a deploy, a machine that wakes up) before a run gives up. What
  * stands behind the service it waits for itself.
  */
-const persistence = {
-  while: (error: SyncFailed) => error.retryable,
-  schedule: Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("10 seconds")]).pipe(
-    Schedule.jittered,
-    Schedule.upTo({ duration: outagePatience })
-  )
-}
+const pauses = Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("10 seconds")]).pipe(Schedule.jittered)
 
 interface CallError {
   readonly _tag: string
@@ -67,11 +62,16 @@ const unreached = new Set(["HttpClientError", "ConnectionLost"])
 const persistently =
   (service: Sleeper) =>
   <A, R>(attempt: Effect.Effect<A, SyncFailed, R>): Effect.Effect<A, SyncFailed, R | Wake> =>
-    attempt.pipe(
-      Effect.tapError(({ code }) =>
-        unreached.has(code) ? Effect.flatMap(Wake, (wake) => wake.call(service)) : Effect.void
-      ),
-      Effect.retry(persistence)
+    Effect.flatMap(stopwatch(outagePatience), (hasTime) =>
+      attempt.pipe(
+        Effect.tapError(({ code }) =>
+          unreached.has(code) ? Effect.flatMap(Wake, (wake) => wake.call(service)) : Effect.void
+        ),
+        Effect.retry({
+          while: ({ retryable }) => (retryable ? hasTime : Effect.succeed(false)),
+          schedule: pauses
+        })
+      )
     )
 
 /** One call of a service that is not worth waiting for. */

@@ -95,7 +95,11 @@ export class SnapshotSelection extends Context.Service<
       })
 
       const prune = Effect.fn("SnapshotSelection.prune")(function* (runId: RunId) {
-        const { snapshots: stored } = yield* once("fetcher", fetcher.snapshots())
+        const { snapshots: stored } = yield* once("fetcher", fetcher.snapshots()).pipe(
+          // It may have gone to sleep while the maintainer was at work.
+          Effect.tapError(() => wake.call("fetcher")),
+          Effect.retry({ times: 1 })
+        )
         // An empty answer of MediPim is stored too, but must not push a catalogue out.
         const { known, unknown } = yield* inOrder(stored.filter(({ complete }) => complete))
         const newest = [...known.map(({ snapshot }) => snapshot), ...unknown].slice(0, keptSnapshots)

@@ -168,10 +168,14 @@ export class Steps extends Context.Service<
           noted(
             Activity.make({
               name: "prune",
+              // Neither needs the other: a store that may not be pruned must not let the tables grow.
               execute: Effect.gen(function* () {
                 const removed = yield* selection.prune(runId)
                 if (removed.length > 0) yield* Effect.logInfo("Old snapshots were removed", removed)
-              }).pipe(Effect.andThen(retention.prune), Effect.ignoreCause({ log: "Warn" }))
+              }).pipe(
+                Effect.ignoreCause({ log: "Warn" }),
+                Effect.andThen(Effect.ignoreCause(retention.prune, { log: "Warn" }))
+              )
             })
           )
 

@@ -5,6 +5,7 @@ import { Clock, Context, Effect, Layer, Option } from "effect"
 import { Singleton } from "effect/cluster"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import { Notifier } from "./Notifier.ts"
 import * as OverdueAlarm from "./OverdueAlarm.ts"
 import { RunRecords } from "./RunRecords.ts"
 import { Runs } from "./Runs.ts"
@@ -43,6 +44,7 @@ export class SyncSchedule extends Context.Service<
         const clock = yield* DatabaseClock
         const records = yield* RunRecords
         const runs = yield* Runs
+        const notifier = yield* Notifier
 
         const mark = Effect.provideService(scheduleMark, SqlClient, sql)
         const isOf = ({ text, timezone }: Schedule, { cron, timezone: zone }: ScheduleMark) =>
@@ -79,13 +81,11 @@ export class SyncSchedule extends Context.Service<
             return Option.none()
           }
           return yield* records.begin({}).pipe(
-            Effect.map((run) => Option.some({ run, due })),
-            Effect.catchTag("SyncRunning", ({ runId }) =>
-              Effect.as(
-                Effect.logWarning(`The schedule starts no sync for ${due}: sync ${runId} is running`),
-                Option.none()
-              )
-            )
+            Effect.map((run) => ({ due, begun: Option.some(run), refused: "" })),
+            Effect.catchTag("SyncRunning", ({ message }) =>
+              Effect.succeed({ due, begun: Option.none(), refused: message })
+            ),
+            Effect.asSome
           )
         }, sql.withTransaction)
 
@@ -102,9 +102,15 @@ export class SyncSchedule extends Context.Service<
           if (yield* isQuiet(schedule)) return
           const claimed = yield* claim(schedule)
           if (Option.isNone(claimed)) return
-          const { run, due } = claimed.value
-          yield* Effect.logInfo(`The schedule starts sync ${run.runId}, due at ${due}`)
-          yield* Effect.annotateLogs(runs.launch(run), { startedBy: "schedule", due })
+          const { due, begun, refused } = claimed.value
+          if (Option.isNone(begun)) {
+            yield* Effect.logWarning(`The schedule starts no sync for ${due}: ${refused}`)
+            // A run that hangs would take every night's sync with it, and nobody would know.
+            yield* Effect.ignore(notifier.cannotBegin(due, refused), { log: "Warn" })
+            return
+          }
+          yield* Effect.logInfo(`The schedule starts sync ${begun.value.runId}, due at ${due}`)
+          yield* Effect.annotateLogs(runs.launch(begun.value), { startedBy: "schedule", due })
         }, surviving)
 
         const lookAndRest = Effect.fnUntraced(function* (schedule: Schedule) {

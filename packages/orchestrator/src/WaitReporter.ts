@@ -59,7 +59,8 @@ export class WaitReporter extends Context.Service<
 
       const report = (runId: RunId, phase: () => Phase) =>
         Effect.suspend(() => {
-          let shown: ReadonlyArray<Wait> = []
+          /** Unknown at first: an earlier process may have left a wait in the record. */
+          let shown: ReadonlyArray<Wait> | undefined
           const show = (waits: ReadonlyArray<Wait>) =>
             JSON.stringify(waits) === JSON.stringify(shown)
               ? Effect.void
@@ -69,7 +70,7 @@ export class WaitReporter extends Context.Service<
                   })
                 )
           return Effect.sleep(pollInterval).pipe(
-            Effect.andThen(Effect.suspend(() => waitsIn(phase(), shown))),
+            Effect.andThen(Effect.suspend(() => waitsIn(phase(), shown ?? []))),
             Effect.flatMap(show),
             Effect.ignore,
             Effect.forever,

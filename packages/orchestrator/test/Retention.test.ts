@@ -144,4 +144,19 @@ layer(database(historyDays), { excludeTestServices: true, timeout: "60 seconds" 
       }
     })
   )
+
+  it.effect("goes on with the other tables when one cannot be pruned", () =>
+    Effect.gen(function* () {
+      yield* anew
+      const sql = yield* SqlClient
+      yield* past({ id: idOf(1), daysAgo: 1, status: "failed" })
+      yield* rejected(idOf(1), { "no id in line #": 2000 })
+      yield* Effect.acquireUseRelease(
+        sql`ALTER TABLE medipim.product_changes RENAME TO somewhere_else`,
+        () => Effect.flatMap(Retention, ({ prune }) => prune),
+        () => Effect.orDie(sql`ALTER TABLE medipim.somewhere_else RENAME TO product_changes`)
+      )
+      assert.strictEqual(yield* count("rejected_records"), 20)
+    })
+  )
 })

@@ -163,8 +163,11 @@ layer(database, { excludeTestServices: true })("The schedule", (it) => {
       const sql = yield* SqlClient
       const schedule = yield* orchestrator(nightly)
       yield* at("2026-07-01T12:00:00", schedule.look)
-      yield* schedule.begin({ mode: "notification-only" })
+      const running = yield* schedule.begin({ mode: "notification-only" })
+      notified.length = 0
       yield* at("2026-07-02T02:00:00", schedule.look)
+      assert.lengthOf(notified, 1)
+      assert.include(notified[0], `2026-07-01T16:00:00.000Z Sync ${running.runId} is running`)
       yield* sql`UPDATE medipim.sync_runs SET status = 'succeeded', ended_at = now()`
       yield* at("2026-07-02T02:10:00", schedule.look)
       assert.strictEqual(yield* runs, 1)

@@ -46,6 +46,13 @@ interface Exchange {
   readonly response: ServerResponse
 }
 
+/** Of an HTTP parser of Node, which takes what this answers as a sign to stop when it is `skip`. */
+interface Parser {
+  onIncoming: ((request: IncomingMessage, keepsAlive: boolean) => number) | null
+}
+/** What Node's own parser is told of an upgrade: the rest of the bytes is not HTTP. */
+const skip = 2
+
 /**
  * One answer at a time for each connection. HTTP allows a client to ask again before it is answered, but then Node keeps
  * all its answers in memory. Today's clients and proxies do not pipeline; the connection of one that does is closed.
@@ -53,28 +60,46 @@ interface Exchange {
 class OneAtATime extends Server {
   readonly exchanges = new Map<Socket, Exchange | undefined>()
 
+  /**
+   * Closes a connection on its second request, before Node has made objects of it and of all that was read with it: 64 KB hold
+   * two thousand requests.
+   */
+  watch(socket: Socket): void {
+    const { parser } = socket as Socket & { readonly parser?: Parser }
+    const accept = parser?.onIncoming
+    if (parser === undefined || accept == null) return
+    parser.onIncoming = (request, keepsAlive) => {
+      if (this.isFree(socket)) return accept(request, keepsAlive)
+      socket.destroy()
+      return skip
+    }
+  }
+
   override emit(event: string, ...args: ReadonlyArray<unknown>): boolean {
-    // The second name is of clients that ask before they send a body.
-    if (event === "request" || event === "checkContinue") {
+    // The others are of clients that ask before they send a body, for what we know and for what we do not.
+    if (event === "request" || event === "checkContinue" || event === "checkExpectation") {
       const [request, response] = args as unknown as [IncomingMessage, ServerResponse]
-      if (!this.begin({ request, response })) return true
+      if (!this.isFree(request.socket)) {
+        request.socket.destroy()
+        return true
+      }
+      this.begin({ request, response })
     }
     return super.emit(event as "request", ...(args as [never, never]))
   }
 
-  private begin(exchange: Exchange): boolean {
+  private isFree(socket: Socket): boolean {
+    return this.exchanges.has(socket) && this.exchanges.get(socket) === undefined
+  }
+
+  private begin(exchange: Exchange): void {
     const { socket } = exchange.request
-    if (!this.exchanges.has(socket) || this.exchanges.get(socket) !== undefined) {
-      socket.destroy()
-      return false
-    }
     // To the end of the map: those at its beginning have asked for nothing for longest.
     this.exchanges.delete(socket)
     this.exchanges.set(socket, exchange)
     exchange.response.once("close", () => {
       if (this.exchanges.get(socket) === exchange) this.exchanges.set(socket, undefined)
     })
-    return true
   }
 }
 
@@ -100,11 +125,17 @@ export const make = (
   server.maxHeadersCount = limits.headers
   const { exchanges } = server
 
-  /** Closes idle connections first, then those with an unread answer; never one whose request is still being handled. */
+  /** Idle connections go first, then those with an unread answer, then other strangers; never one at work. */
   const leastUseful = (): Socket | undefined => {
-    for (const [socket, exchange] of exchanges) if (exchange === undefined) return socket
-    for (const [socket, exchange] of exchanges) if (exchange !== undefined && isUnread(exchange)) return socket
-    return undefined
+    const first = (is: (exchange: Exchange | undefined) => boolean): Socket | undefined => {
+      for (const [socket, exchange] of exchanges) if (is(exchange)) return socket
+      return undefined
+    }
+    return (
+      first((exchange) => exchange === undefined) ??
+      first((exchange) => exchange !== undefined && isUnread(exchange)) ??
+      first((exchange) => exchange !== undefined && !isWork(exchange.request))
+    )
   }
   server.on("connection", (socket: Socket) => {
     if (exchanges.size >= limits.connections) {
@@ -114,6 +145,7 @@ export const make = (
       if (victim === socket) return
     }
     exchanges.set(socket, undefined)
+    server.watch(socket)
     socket.once("close", () => exchanges.delete(socket))
   })
 
@@ -132,6 +164,8 @@ export const make = (
   }
   server.on("request", follow)
   server.on("checkContinue", follow)
+  // RFC 9110, section 10.1.1: an expectation that we do not know.
+  server.on("checkExpectation", (_request, response: ServerResponse) => response.writeHead(417).end())
   const isWorking = () => [...exchanges.values()].some((exchange) => exchange !== undefined && isWork(exchange.request))
 
   const closeUnused = () => {

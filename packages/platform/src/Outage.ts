@@ -1,5 +1,6 @@
 import type { Wait } from "@medipim/domain/Run"
 import { Context, DateTime, Duration, Effect, Schedule } from "effect"
+import { stopwatch } from "./Stopwatch.ts"
 
 /** What this process is waiting for now, for `GET /status`. */
 export class Waits extends Context.Reference<Map<symbol, Wait>>("platform/Waits", {
@@ -14,10 +15,7 @@ export const currentWaits = Effect.map(Waits, (waits): ReadonlyArray<Wait> => [.
  */
 export const outagePatience = Duration.seconds(150)
 
-const retries = Schedule.min([Schedule.exponential("250 millis"), Schedule.spaced("5 seconds")]).pipe(
-  Schedule.jittered,
-  Schedule.upTo({ duration: outagePatience })
-)
+const pauses = Schedule.min([Schedule.exponential("250 millis"), Schedule.spaced("5 seconds")]).pipe(Schedule.jittered)
 
 /** Notes what is waited for while this effect runs; an earlier note of the same wait keeps its beginning. */
 const note = (key: symbol, what: string, reason: string) =>
@@ -43,11 +41,14 @@ const forget = (key: symbol) =>
 export const survive =
   <E>(what: string, isPassing: (error: E) => boolean, reasonOf: (error: E) => string) =>
   <A, E2 extends E, R>(effect: Effect.Effect<A, E2, R>): Effect.Effect<A, E2, R> =>
-    Effect.suspend(() => {
+    Effect.flatMap(stopwatch(outagePatience), (hasTime) => {
       const key = Symbol(what)
       return effect.pipe(
         Effect.tapError((error) => (isPassing(error) ? note(key, what, reasonOf(error)) : Effect.void)),
-        Effect.retry({ while: isPassing, schedule: retries }),
+        Effect.retry({
+          while: (error: E2) => (isPassing(error) ? hasTime : Effect.succeed(false)),
+          schedule: pauses
+        }),
         Effect.ensuring(forget(key))
       )
     })

@@ -1,7 +1,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { printable } from "@medipim/domain/Printable"
-import { Option, Redacted, Schedule } from "effect"
-import type { SqlError } from "effect/sql/SqlError"
+import { Effect, Option, Redacted, Schedule } from "effect"
+import { ConnectionError, SqlError } from "effect/sql/SqlError"
 import { databaseTls } from "./DatabaseTls.ts"
 import { survive } from "./Outage.ts"
 
@@ -24,6 +24,8 @@ export const layer = (connection: Connection, applicationName: string) =>
     ssl: databaseTls(Redacted.value(connection.databaseUrl), connection.databaseCa ?? Option.none()),
     maxConnections: connection.databaseConnections,
     connectTimeout: "10 seconds",
+    // A peer that is gone without a word is noticed by the system after this, and some probes of its own.
+    keepAlive: "15 seconds",
     applicationName,
     startupParameters: { search_path: schemaName, lock_timeout: longestLockWait }
   })
@@ -46,6 +48,25 @@ const isPassingFault = (error: { readonly _tag: string }): boolean =>
 
 /** What a step of a run does in the database: it waits for one that is away. Permanent faults are not repeated. */
 export const surviving = survive("the database", isPassingFault, (error) => sqlMessage(error as SqlError))
+
+/**
+ * A statement that is not answered in time has failed, and the driver closes its connection: one that a proxy has forgotten
+ * stays open and silent for good.
+ */
+const answeredIn =
+  (duration: "10 seconds" | "45 seconds") =>
+  <A, E, R>(effect: Effect.Effect<A, E | SqlError, R>): Effect.Effect<A, E | SqlError, R> =>
+    Effect.timeoutOrElse(effect, {
+      duration,
+      orElse: () => {
+        const cause = new Error(`no answer in ${duration}`)
+        return Effect.fail(new SqlError({ reason: new ConnectionError({ cause, message: cause.message }) }))
+      }
+    })
+/** For short questions, which wait for no lock. */
+export const answered = answeredIn("10 seconds")
+/** For short changes: longer than any of them waits for a lock. */
+export const changed = answeredIn("45 seconds")
 
 /** The same for what somebody waits for: a request is answered within seconds. */
 export const passingFaults = {

@@ -1,10 +1,11 @@
 import { NotReady } from "@medipim/http-api/SystemGroup"
-import { Clock, Effect, Fiber, Option, Redacted } from "effect"
+import { Effect, Fiber, Option, Redacted } from "effect"
 import { HttpServerRequest } from "effect/http"
 import { SqlClient } from "effect/sql/SqlClient"
 import { AdminKeys } from "./AdminKeys.ts"
 import { databaseFaults, type TableNeed } from "./DatabaseNeeds.ts"
 import { sqlMessage } from "./Postgres.ts"
+import { elapsedMillis } from "./Stopwatch.ts"
 
 /** Something the service cannot work without. */
 export interface Dependency {
@@ -66,8 +67,8 @@ export const makeReadyz = (dependencies: ReadonlyArray<Dependency>) =>
     let asked = Number.NEGATIVE_INFINITY
     let check: Fiber.Fiber<{ readonly status: "ready" }, NotReady> | undefined
     const shared = Effect.gen(function* () {
-      const now = yield* Clock.currentTimeMillis
-      const isOld = check?.pollUnsafe() !== undefined && Math.abs(now - asked) >= freshMillis
+      const now = yield* elapsedMillis
+      const isOld = check?.pollUnsafe() !== undefined && now - asked >= freshMillis
       if (check === undefined || isOld) {
         asked = now
         // Whoever asked first may go away; the others wait on.

@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import type { Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
@@ -111,6 +112,52 @@ describe("Clients that are slow, silent or greedy", () => {
       )
     }
   }
+
+  for (const [what, head] of [
+    ["requests", ""],
+    ["requests with an expectation that nobody knows", "expect: x\r\n"]
+  ] as const) {
+    it.live(`makes nothing of ${what} that came with the first one in one piece`, () =>
+      Effect.gen(function* () {
+        const { port } = yield* started()
+        const made: Array<unknown> = []
+        const count = (message: unknown) => made.push(message)
+        subscribe("http.server.request.start", count)
+        yield* Effect.addFinalizer(() => Effect.sync(() => unsubscribe("http.server.request.start", count)))
+        const once = `GET /healthz HTTP/1.1\r\nhost: x\r\n${head}\r\n`
+        const client = yield* dial(port, once.repeat(1000))
+        yield* client.closed.pipe(Effect.timeout("5 seconds"))
+        assert.lengthOf(made, 1)
+      }).pipe(inPeace)
+    )
+  }
+
+  it.live("answers an expectation that nobody knows with 417", () =>
+    Effect.gen(function* () {
+      const { port } = yield* started()
+      assert.strictEqual((yield* ask(port, "/healthz", { headers: { expect: "x" } })).status, 417)
+    }).pipe(inPeace)
+  )
+
+  it.live("lets a stranger who waits for an answer make room, and nobody who is at work", () =>
+    Effect.gen(function* () {
+      const working = new Set<string>()
+      const guarded = NodeServer.make({ ...NodeServer.standard, connections: 3 }, ({ url }) => url === "/work")
+      // Answers to nobody: all are under way.
+      guarded.server.on("request", ({ url = "" }) => working.add(url))
+      yield* listening(guarded.server)
+      const { port } = guarded.server.address() as AddressInfo
+      const get = (path: string) => `GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`
+      const atWork = yield* dial(port, get("/work"))
+      const strangers = [yield* dial(port, get("/one")), yield* dial(port, get("/two"))]
+      yield* Effect.sync(() => working.size).pipe(
+        Effect.repeat({ until: (n) => n === 3, schedule: Schedule.spaced("10 millis") })
+      )
+      const next = yield* dial(port, get("/work-too"))
+      yield* (strangers[0] ?? next).closed.pipe(Effect.timeout("5 seconds"))
+      assert.isFalse(atWork.socket.destroyed || strangers[1]?.socket.destroyed || next.socket.destroyed)
+    }).pipe(inPeace)
+  )
 
   it.live("answers one request after the other on one connection", () =>
     Effect.gen(function* () {
