@@ -8,6 +8,7 @@ import { medipim } from "./Commands.ts"
 import { settings } from "./Connection.ts"
 import { exitCodes, Outcome } from "./Outcome.ts"
 import { printError } from "./Print.ts"
+import { swallowedOptions } from "./SwallowedOptions.ts"
 
 const codeOf = (cause: Cause.Cause<unknown>): number => {
   if (Cause.hasInterruptsOnly(cause)) return exitCodes.interrupted
@@ -19,8 +20,15 @@ const codeOf = (cause: Cause.Cause<unknown>): number => {
 const told = (error: unknown): Effect.Effect<void> =>
   error instanceof Outcome && error.message !== "" ? printError(error.message) : Effect.void
 
+/** Before anything is read or asked: a lost `--dry-run` would be a real sync. */
+const nothingLost = Effect.suspend(() => {
+  const message = swallowedOptions(medipim, process.argv.slice(2), process.env)
+  return message === undefined ? Effect.void : Effect.fail(new Outcome({ message, code: exitCodes.usage }))
+})
+
 NodeRuntime.runMain(
-  Command.run(medipim, { version: "0.1.0" }).pipe(
+  nothingLost.pipe(
+    Effect.andThen(Command.run(medipim, { version: "0.1.0" })),
     Effect.tapError(told),
     Effect.provide(Layer.mergeAll(NodeServices.layer, NodeHttpClient.layerUndici, settings))
   ),
