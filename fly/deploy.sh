@@ -137,7 +137,7 @@ cat << END
 Deployed. Next:
   A first sync, and its progress:
     export ADMIN_KEY=... ORCHESTRATOR_URL=$(address_of orchestrator)
-    npm run medipim -- sync
+    npm run -s medipim -- sync
     curl -s \$ORCHESTRATOR_URL/status -H "X-ADMIN-KEY: \$ADMIN_KEY" | jq .progress
   Every night at 2 AM in Sydney, by GitHub:
     gh secret set MEDIPIM_ADMIN_KEY --env sync

@@ -6,7 +6,7 @@ import { Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { Addresses, layer } from "./Connection.ts"
 import { follow } from "./Follow.ts"
-import { exitCodes, exitCodesText, Outcome, outcomeOf } from "./Outcome.ts"
+import { exitCodes, exitCodesText, Outcome, outcomeOf, shown } from "./Outcome.ts"
 import { print, printJson } from "./Print.ts"
 import { replayed, runLine, summary } from "./Text.ts"
 
@@ -99,7 +99,7 @@ const sync = Command.make(
     const started = yield* client.sync({ payload: options }).pipe(
       Effect.mapError((error) => {
         const { message, code } = outcome(error)
-        const hint = error._tag === "SyncRunning" ? ` medipim watch ${error.runId} follows it.` : ""
+        const hint = error._tag === "SyncRunning" ? ` ${shown("watch", error.runId)} follows it.` : ""
         return new Outcome({ message: message + hint, code })
       })
     )
@@ -207,7 +207,7 @@ const replay = Command.make(
 
 /** The whole command line. */
 export const medipim = Command.make("medipim").pipe(
-  Command.withDescription(`Runs and watches syncs of the MediPim catalogue. ${exitCodesText}`),
+  Command.withDescription(`Runs and watches syncs of the MediPim catalogue, as ${shown("COMMAND")}. ${exitCodesText}`),
   Command.withSubcommands([sync, watch, status, runs, cancel, rejected, replay]),
   Command.provide(layer)
 )

@@ -2,7 +2,7 @@ import type { Run } from "@medipim/domain/Run"
 import { OrchestratorClient } from "@medipim/http-api/Clients"
 import { Effect, Option, Schedule, Stream } from "effect"
 import { Addresses } from "./Connection.ts"
-import { exitCodes, Outcome, outcomeOf } from "./Outcome.ts"
+import { exitCodes, Outcome, outcomeOf, shown } from "./Outcome.ts"
 import { plainLine, progressLine, recordsDone } from "./Text.ts"
 
 /** Where progress goes: standard error, so that standard output stays for the answer. */
@@ -71,7 +71,9 @@ export const follow = Effect.fn("Follow.run")(function* (runId: string) {
     Effect.retry({ ...patience, while: ({ code }) => code === exitCodes.unreachable }),
     Effect.ensuring(Effect.sync(painter.clear)),
     Effect.onInterrupt(() =>
-      Effect.sync(() => screen.write(`\nSync ${runId} goes on. medipim watch follows it, medipim cancel stops it.\n`))
+      Effect.sync(() =>
+        screen.write(`\nSync ${runId} goes on. ${shown("watch")} follows it, ${shown("cancel")} stops it.\n`)
+      )
     )
   )
 })

@@ -15,6 +15,9 @@ export const exitCodesText =
   "Exit codes: 0 succeeded, 1 the run failed or was cancelled, 2 wrong options, 3 a sync is running already, " +
   "4 the service cannot be reached or refuses the key, 5 not found, 130 interrupted (a followed run goes on)."
 
+/** A command as it is typed: `-s` keeps npm's own lines out of its answer. */
+export const shown = (...words: ReadonlyArray<string>): string => ["npm run -s medipim --", ...words].join(" ")
+
 /** Ends the command: a line for a person and a code for a script. */
 export class Outcome extends Data.TaggedError("Outcome")<{ readonly message: string; readonly code: number }> {}
 

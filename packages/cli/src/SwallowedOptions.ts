@@ -1,4 +1,5 @@
 import { type Command, Completions } from "effect/cli"
+import { shown } from "./Outcome.ts"
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -35,7 +36,7 @@ const rightForm = (args: ReadonlyArray<string>, options: ReadonlyArray<Swallowed
   const written = ({ value }: Swallowed): string =>
     value !== "true" ? quoted(value) : torn.length === 1 && rest.length === 1 ? quoted(rest[0] ?? "") : "VALUE"
   const flags = options.map((option) => (option.isSwitch ? `--${option.name}` : `--${option.name} ${written(option)}`))
-  return ["npm run -s medipim --", command, ...(torn.length === 0 ? rest.map(quoted) : []), ...flags].join(" ")
+  return shown(command, ...(torn.length === 0 ? rest.map(quoted) : []), ...flags)
 }
 
 /**

@@ -21,7 +21,7 @@ The stack is up. It stops with Ctrl-C; its data stays in .local/.
 Change the catalogue and sync again, in another terminal:
 
   curl -s ${addresses.SIMULATOR_URL}/control/changes -d '{"update":50,"remove":3,"deactivate":5}'
-  npm run medipim -- sync
+  npm run -s medipim -- sync
 `
 
 /** Starts everything, syncs once, and stays until it is told to stop. */

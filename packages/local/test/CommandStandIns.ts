@@ -45,14 +45,14 @@ const jq = ([path = ""]: ReadonlyArray<string>): number => {
   return 0
 }
 
-/** `npm run medipim -- ...` without the time that npm takes to start. */
-const npm = ([run, script, dashes, ...args]: ReadonlyArray<string>): number =>
-  run === "run" && script === "medipim" && dashes === "--"
+/** `npm run -s medipim -- ...` without the time that npm takes to start. */
+const npm = ([run, silent, script, dashes, ...args]: ReadonlyArray<string>): number =>
+  run === "run" && silent === "-s" && script === "medipim" && dashes === "--"
     ? (spawnSync(process.execPath, ["--conditions=medipim-source", "packages/cli/src/main.ts", ...args], {
         cwd: root,
         stdio: "inherit"
       }).status ?? 1)
-    : fails(`npm: ${run} ${script} is unknown to the stand-in`)
+    : fails(`npm: ${run} ${silent} ${script} is unknown to the stand-in`)
 
 /** Knows the workflows of this repository and their inputs. */
 const gh = ([group, verb, ...args]: ReadonlyArray<string>): number => {

@@ -13,13 +13,13 @@ export interface Piece {
 }
 
 /** What a span of code in the text must begin with to be a command; a name alone (`fly/deploy.sh`) is none. */
-const command = /^(npm run medipim -- |curl |flyctl |gh |node fly\/|fly\/\S+\.sh )/
+const command = /^(npm run -s medipim -- |curl |flyctl |gh |node fly\/|fly\/\S+\.sh )/
 
 const withoutRemark = (line: string): string => line.replace(/ +# [^"']*$/, "")
 
 export const textOf = (document: string): string => readFileSync(join(root, document), "utf8")
 
-/** All pieces of a document, in their order. `npm run medipim -- watch [run]` stands for the command without what is optional. */
+/** All pieces of a document, in their order. `npm run -s medipim -- watch [run]` stands for the command without what is optional. */
 export const piecesOf = (document: string): ReadonlyArray<Piece> => {
   const pieces: Array<Piece> = []
   let heading = ""

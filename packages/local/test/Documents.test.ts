@@ -16,6 +16,10 @@ const inFolder = (folder: string) =>
   readdirSync(join(root, folder)).flatMap((name) => (name.endsWith(".md") ? [join(folder, name)] : []))
 
 describe.each([...inFolder("."), ...inFolder("docs"), ...inFolder("docs/decisions")])("%s", (document) => {
+  it("shows the command in the form whose answer can be piped, and which keeps no option back", () => {
+    assert.notMatch(textOf(document), /npm run (?!-s medipim -- )[^`\n]*\bmedipim\b/)
+  })
+
   it("links to what is there", () => {
     for (const link of linksOf(document)) {
       const [path = "", anchor] = link.split("#")

@@ -68,7 +68,7 @@ describe("fly/deploy.sh", () => {
         assert.deepEqual(secrets, expected, app)
         assert.strictEqual(releases, 1)
       }
-      assert.include(said, "npm run medipim -- sync")
+      assert.include(said, "npm run -s medipim -- sync")
       assert.include(said, "gh secret set MEDIPIM_ADMIN_KEY --env sync")
       showsNoSecret(said + fly.commands().join("\n"))
     })

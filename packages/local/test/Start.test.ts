@@ -96,7 +96,7 @@ describe("npm start", () => {
 
   it("leaves nothing behind on Ctrl-C, and is told the way on", async () => {
     const { child, dir, exited, until } = await start(["--products", "150"])
-    await until("npm run medipim -- sync")
+    await until("npm run -s medipim -- sync")
     assert.isAbove(marked(dir).length, 5)
     assert.isTrue(existsSync(join(dir, "stack.env")), "the command line finds the stack")
     child.kill("SIGINT")
