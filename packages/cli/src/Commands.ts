@@ -4,7 +4,7 @@ import { ChunkSize, Mode, type SyncOptions } from "@medipim/domain/SyncOptions"
 import { MaintainerClient, OrchestratorClient } from "@medipim/http-api/Clients"
 import { Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { Addresses, layer } from "./Connection.ts"
+import { layer, Services } from "./Connection.ts"
 import { follow } from "./Follow.ts"
 import { exitCodes, exitCodesText, Outcome, outcomeOf, shown } from "./Outcome.ts"
 import { print, printJson } from "./Print.ts"
@@ -21,8 +21,8 @@ const whole = (minimum: number) => Schema.Int.check(Schema.isGreaterThanOrEqualT
 
 const orchestrator = Effect.gen(function* () {
   const client = yield* OrchestratorClient
-  const { orchestrator } = yield* Addresses
-  return { client, outcome: outcomeOf("orchestrator", orchestrator) }
+  const { orchestrator } = yield* Services
+  return { client, outcome: outcomeOf(orchestrator) }
 })
 
 /** Ends with the code of the run that was followed. */
@@ -169,14 +169,14 @@ const rejected = Command.make(
   },
   Effect.fnUntraced(function* ({ json, runId, reason, page, size }) {
     const client = yield* MaintainerClient
-    const { maintainer } = yield* Addresses
+    const { maintainer } = yield* Services
     const query = {
       page,
       size,
       ...Option.match(runId, { onNone: () => ({}), onSome: (runId) => ({ runId }) }),
       ...Option.match(reason, { onNone: () => ({}), onSome: (reason) => ({ reason }) })
     }
-    const answer = yield* client.rejected({ query }).pipe(Effect.mapError(outcomeOf("maintainer", maintainer)))
+    const answer = yield* client.rejected({ query }).pipe(Effect.mapError(outcomeOf(maintainer)))
     const lines = answer.records.map(
       (one) => `${one.runId}  record ${one.record}  ${one.productId ?? "(no id)"}  ${one.reason}`
     )
@@ -194,13 +194,13 @@ const replay = Command.make(
   },
   Effect.fnUntraced(function* ({ json, runId, reason, dryRun }) {
     const client = yield* MaintainerClient
-    const { maintainer } = yield* Addresses
+    const { maintainer } = yield* Services
     const payload = {
       dryRun,
       ...Option.match(runId, { onNone: () => ({}), onSome: (runId) => ({ runId }) }),
       ...Option.match(reason, { onNone: () => ({}), onSome: (reason) => ({ reason }) })
     }
-    const answer = yield* client.replay({ payload }).pipe(Effect.mapError(outcomeOf("maintainer", maintainer)))
+    const answer = yield* client.replay({ payload }).pipe(Effect.mapError(outcomeOf(maintainer)))
     yield* json ? printJson(answer) : print(replayed(answer, dryRun))
   })
 ).pipe(Command.withDescription("Decode rejected lines of the published snapshot again and publish what passes now"))

@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs"
 import { parseEnv } from "node:util"
 import { MaintainerClient, OrchestratorClient } from "@medipim/http-api/Clients"
 import { Config, ConfigProvider, Context, Effect, Layer, Redacted } from "effect"
-import { exitCodes, Outcome } from "./Outcome.ts"
+import { HttpClient } from "effect/http"
+import { exitCodes, Outcome, type Service } from "./Outcome.ts"
 
 /** Files that may hold the settings, the first one first; the environment goes before both. */
 const files = [".local/stack.env", ".env"]
@@ -38,11 +39,18 @@ const adminKey = Config.Redacted("ADMIN_KEY").pipe(
 const urlOf = (variable: string, otherwise: string) =>
   Config.NonEmptyString(variable).pipe(Config.withDefault(otherwise))
 
-/** Where the orchestrator is, for messages. */
-export class Addresses extends Context.Service<
-  Addresses,
-  { readonly orchestrator: string; readonly maintainer: string }
->()("cli/Addresses") {}
+/** An address as messages may show it. */
+const shownAddress = (variable: string, address: string): string => {
+  if (!/^https?:\/\//i.test(address) || !URL.canParse(address)) return `what ${variable} says, no http address`
+  const { protocol, host, pathname } = new URL(address)
+  return `${protocol}//${host}${pathname === "/" ? "" : pathname}`
+}
+
+/** The services that the commands ask, for messages. */
+export class Services extends Context.Service<
+  Services,
+  { readonly orchestrator: Service; readonly maintainer: Service }
+>()("cli/Services") {}
 
 /** The typed clients of the services, built from the settings. */
 export const layer = Layer.unwrap(
@@ -50,10 +58,24 @@ export const layer = Layer.unwrap(
     const key = yield* adminKey
     const orchestrator = yield* urlOf("ORCHESTRATOR_URL", "http://localhost:3003")
     const maintainer = yield* urlOf("MAINTAINER_URL", "http://localhost:3002")
+    let answered = false
+    const http = Effect.map(
+      HttpClient.HttpClient,
+      HttpClient.tap(() => Effect.sync(() => (answered = true)))
+    )
+    const service = (name: string, variable: string, url: string): Service => ({
+      name,
+      variable,
+      address: shownAddress(variable, url),
+      hasAnswered: () => answered
+    })
     return Layer.mergeAll(
       OrchestratorClient.layer({ baseUrl: orchestrator, adminKey: key }),
       MaintainerClient.layer({ baseUrl: maintainer, adminKey: key }),
-      Layer.succeed(Addresses, { orchestrator, maintainer })
-    )
+      Layer.succeed(Services, {
+        orchestrator: service("orchestrator", "ORCHESTRATOR_URL", orchestrator),
+        maintainer: service("maintainer", "MAINTAINER_URL", maintainer)
+      })
+    ).pipe(Layer.provide(Layer.effect(HttpClient.HttpClient, http)))
   })
 )

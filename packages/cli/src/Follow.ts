@@ -1,7 +1,7 @@
 import type { Run } from "@medipim/domain/Run"
 import { OrchestratorClient } from "@medipim/http-api/Clients"
 import { Effect, Option, Schedule, Stream } from "effect"
-import { Addresses } from "./Connection.ts"
+import { Services } from "./Connection.ts"
 import { exitCodes, Outcome, outcomeOf, shown } from "./Outcome.ts"
 import { plainLine, progressLine, recordsDone } from "./Text.ts"
 
@@ -50,25 +50,39 @@ const makePainter = ({ isTerminal, write }: Screen) => {
 /** Follows a run to its end. A lost connection is made again; the run does not notice. */
 export const follow = Effect.fn("Follow.run")(function* (runId: string) {
   const client = yield* OrchestratorClient
-  const { orchestrator } = yield* Addresses
+  const { orchestrator } = yield* Services
   const painter = makePainter(screen)
-  const outcome = outcomeOf("orchestrator", orchestrator)
-  const lost = new Outcome({ code: exitCodes.unreachable, message: "The connection to the orchestrator was lost." })
+  let heard = false
+  const outcome = outcomeOf(orchestrator)
+  const lost = new Outcome({
+    code: exitCodes.unreachable,
+    message: "The connection to the orchestrator was lost.",
+    passes: true
+  })
 
   return yield* client.events({ params: { id: runId } }).pipe(
     Effect.mapError(outcome),
     Effect.flatMap((events) =>
       events.pipe(
-        Stream.mapError(outcome),
+        Stream.mapError((error) => {
+          // A stream that broke on its way, between two lines or in one; a page of the web is no line either.
+          const isCut = error._tag === "HttpClientError" || (heard && error.message.includes("unterminated"))
+          return isCut ? lost : outcome(error)
+        }),
         Stream.timeoutOrElse({ duration: "30 seconds", orElse: () => Stream.fail(lost) }),
-        Stream.tap((event) => Effect.sync(() => (event._tag === "Progress" ? painter.paint(event.run) : undefined))),
+        Stream.tap((event) =>
+          Effect.sync(() => {
+            heard = true
+            if (event._tag === "Progress") painter.paint(event.run)
+          })
+        ),
         Stream.filter((event) => event._tag === "Finished"),
         Stream.map(({ run }) => run),
         Stream.runLast
       )
     ),
     Effect.flatMap(Option.match({ onNone: () => Effect.fail(lost), onSome: Effect.succeed })),
-    Effect.retry({ ...patience, while: ({ code }) => code === exitCodes.unreachable }),
+    Effect.retry({ ...patience, while: ({ passes }) => passes === true }),
     Effect.ensuring(Effect.sync(painter.clear)),
     Effect.onInterrupt(() =>
       Effect.sync(() =>
