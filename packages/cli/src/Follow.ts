@@ -35,8 +35,7 @@ const makePainter = ({ isTerminal, write }: Screen) => {
   }
   return {
     paint: (run: Run) => {
-      if (isTerminal)
-        return write(`${clearLine}${progressLine(run, rateOf(run)).slice(0, (process.stderr.columns || 120) - 1)}`)
+      if (isTerminal) return write(`${clearLine}${progressLine(run, rateOf(run), process.stderr.columns || 80)}`)
       const next = `${run.phase}/${Math.floor(run.progress.percent / 10)}`
       if (next !== step) write(`${plainLine(run)}\n`)
       step = next
@@ -86,7 +85,7 @@ export const follow = Effect.fn("Follow.run")(function* (runId: string) {
     Effect.ensuring(Effect.sync(painter.clear)),
     Effect.onInterrupt(() =>
       Effect.sync(() =>
-        screen.write(`\nSync ${runId} goes on. ${shown("watch")} follows it, ${shown("cancel")} stops it.\n`)
+        screen.write(`Sync ${runId} goes on. ${shown("watch")} follows it, ${shown("cancel")} stops it.\n`)
       )
     )
   )

@@ -5,10 +5,9 @@ import type { ReplayResult } from "@medipim/http-api/MaintainerApi"
 const number = new Intl.NumberFormat("en-AU")
 const n = (value: number): string => number.format(value)
 
-const barWidth = 24
-const bar = (percent: number): string => {
-  const done = Math.round((percent / 100) * barWidth)
-  return `${"█".repeat(done)}${"░".repeat(barWidth - done)}`
+const bar = (percent: number, width: number): string => {
+  const done = Math.round((percent / 100) * width)
+  return `${"█".repeat(done)}${"░".repeat(width - done)}`
 }
 
 /** Seconds as a person says them. */
@@ -26,21 +25,44 @@ const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`
 
 const phaseOf = ({ phase }: Run): string => (phase === "idle" ? "starting" : phase)
 
-const detail = (run: Run): string => {
-  const { phase, progress } = run
-  if (phase === "idle") return "waiting for the workflow"
-  if (phase === "fetching") {
-    return `${n(progress.recordsFetched)} of ${n(progress.recordsTotal)} records, ${megabytes(progress.bytesFetched)}`
-  }
-  return `${n(progress.totalRecords)} of ${n(progress.recordsTotal)} records, chunk ${progress.chunksProcessed}/${progress.chunksTotal}`
+/** The last column, in which some terminals wrap already, and two for the `^C` that a terminal writes behind the line. */
+const kept = 3
+
+const countsOf = (run: Run): string => {
+  if (run.phase === "idle") return "waiting for the workflow"
+  return `${n(recordsDone(run))} of ${n(run.progress.recordsTotal)}`
 }
 
-/** One line on how a run goes; `perSecond` are records, 0 when not known. */
-export const progressLine = (run: Run, perSecond: number): string => {
+const amountOf = ({ phase, progress }: Run): string =>
+  phase === "fetching"
+    ? ` records, ${megabytes(progress.bytesFetched)}`
+    : ` records, chunk ${progress.chunksProcessed}/${progress.chunksTotal}`
+
+const detail = (run: Run): string => `${countsOf(run)}${run.phase === "idle" ? "" : amountOf(run)}`
+
+/**
+ * One line on how a run goes, for a terminal of so many columns; `perSecond` are records, 0 when not known. What does not
+ * fit is left out, the percent and the counts last: a line that wraps cannot be drawn again in its place.
+ */
+export const progressLine = (run: Run, perSecond: number, columns: number): string => {
   const { percent, etaSeconds } = run.progress
+  const phase = phaseOf(run).padEnd(10)
+  const share = `${String(percent).padStart(3)} %`
+  const counts = countsOf(run)
   const rate = perSecond > 0 ? `, ${n(Math.round(perSecond))}/s` : ""
   const eta = etaSeconds === null ? "" : `, ${duration(etaSeconds)} left`
-  return `${phaseOf(run).padEnd(10)} ${bar(percent)} ${String(percent).padStart(3)} %  ${detail(run)}${rate}${eta}`
+  const wide = `${phase} ${bar(percent, 24)} ${share}  `
+  const forms = [
+    `${wide}${detail(run)}${rate}${eta}`,
+    `${wide}${counts}${rate}${eta}`,
+    `${wide}${counts}${eta}`,
+    `${phase} ${bar(percent, 12)} ${share}  ${counts}${eta}`,
+    `${phase} ${share}  ${counts}${eta}`,
+    `${phase} ${share}  ${counts}`,
+    `${phase} ${share}`
+  ]
+  const room = Math.max(0, columns - kept)
+  return forms.find(({ length }) => length <= room) ?? share.slice(0, room)
 }
 
 /** The same without a bar, for logs. */

@@ -1,6 +1,10 @@
 import { spawn } from "node:child_process"
+import { existsSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
+import { progressLine } from "@medipim/cli/Text"
+import { RunId } from "@medipim/domain/Ids"
+import { noProgress, type Run } from "@medipim/domain/Run"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { root } from "../src/Workspace.ts"
 
@@ -8,10 +12,15 @@ const adminKey = "test-key-of-forty-characters-0123456789ab"
 
 /** A service that answers whatever a test wants, and counts how often it is asked. */
 let asked = 0
+/** Sent again and again, without an end, when it is not empty. */
+let stream = ""
 let answer: { readonly status: number; readonly type: string; readonly body: string }
 const service = createServer((_, response) => {
   asked++
-  response.writeHead(answer.status, { "content-type": answer.type }).end(answer.body)
+  response.writeHead(answer.status, { "content-type": answer.type })
+  if (stream === "") return response.end(answer.body)
+  const again = setInterval(() => response.write(stream), 50)
+  response.once("close", () => clearInterval(again))
 })
 const address = () => `http://localhost:${(service.address() as AddressInfo).port}`
 
@@ -106,6 +115,104 @@ describe("A service that is another one", () => {
     }
     assert.strictEqual(asked, 0)
   })
+})
+
+const runId = "20200101T000000Z-00000000"
+const aRun: Run = {
+  runId: RunId.make(runId),
+  mode: "full",
+  options: {},
+  status: "running",
+  phase: "fetching",
+  snapshotId: null,
+  progress: {
+    ...noProgress,
+    recordsFetched: 98_600,
+    recordsTotal: 108_000,
+    bytesFetched: 5e8,
+    percent: 45,
+    etaSeconds: 754
+  },
+  failure: null,
+  startTime: "2020-01-01T00:00:00.000Z",
+  endTime: null,
+  published: false
+}
+
+/** What a terminal of so many columns shows after this. */
+const screenOf = (text: string, columns: number): ReadonlyArray<string> => {
+  const lines = [""]
+  let at = 0
+  for (const [piece] of text.matchAll(/\u001b\[2K|./gsu)) {
+    if (piece === "\r") at = 0
+    else if (piece === "\n") lines.push("")
+    else if (piece === "\u001b[2K") lines[lines.length - 1] = ""
+    else {
+      if (at === columns) {
+        lines.push("")
+        at = 0
+      }
+      lines[lines.length - 1] = `${(lines.at(-1) ?? "").slice(0, at).padEnd(at)}${piece}`
+      at++
+    }
+  }
+  return lines
+}
+
+describe("The progress of a run", () => {
+  const phases = [
+    aRun,
+    { ...aRun, phase: "idle", progress: noProgress },
+    { ...aRun, phase: "publishing", progress: { ...aRun.progress, totalRecords: 108_000, percent: 90 } }
+  ] as const
+  const widths = Array.from({ length: 181 }, (_, i) => 20 + i)
+
+  it("fits every terminal, with the ^C that one writes behind it, and says the percent in each", () => {
+    for (const run of phases) {
+      for (const columns of widths) {
+        const line = progressLine(run, 12_345, columns)
+        assert.isAtMost(line.length, columns - 3, line)
+        assert.include(line, `${run.progress.percent} %`)
+      }
+    }
+  })
+
+  it("keeps the counts longest, then the time that is left, then the bar", () => {
+    const at = (columns: number) => progressLine(aRun, 12_345, columns)
+    assert.strictEqual(at(30), "fetching    45 %")
+    assert.strictEqual(at(40), "fetching    45 %  98,600 of 108,000")
+    assert.strictEqual(at(60), "fetching    45 %  98,600 of 108,000, 12 min 34 s left")
+    assert.match(at(80), /^fetching {3}█+░+ {2}45 % {2}98,600 of 108,000, 12 min 34 s left$/)
+    assert.match(at(200), /500 MB, 12,345\/s, 12 min 34 s left$/)
+  })
+
+  it.skipIf(!existsSync("/usr/bin/script"))(
+    "leaves nothing of its line behind when it is interrupted",
+    async () => {
+      answer = { status: 200, type: "application/x-ndjson", body: "" }
+      stream = `${JSON.stringify({ _tag: "Progress", run: aRun })}\n`
+      const command = `"${process.execPath}" --conditions=medipim-source packages/cli/src/main.ts watch ${runId}`
+      const { PATH } = process.env
+      const child = spawn("/usr/bin/script", ["-qec", `stty cols 40; ${command}`, "/dev/null"], {
+        cwd: root,
+        env: { PATH, ADMIN_KEY: adminKey, ORCHESTRATOR_URL: address() }
+      })
+      let shown = ""
+      child.stdout.on("data", (piece: Buffer) => {
+        const before = shown.split("98,600").length
+        shown += piece
+        if (before < 4 && shown.split("98,600").length >= 4) child.stdin.write("\u0003")
+      })
+      const code = await new Promise((resolve) => child.once("close", resolve))
+      stream = ""
+      assert.strictEqual(code, 130)
+      assert.include(shown, "^C")
+      const lines = screenOf(shown, 40)
+      assert.match(lines.join(""), /^Sync 20200101T000000Z-00000000 goes on\. .*stops it\.$/)
+      assert.strictEqual(lines.at(-1), "", "the prompt begins on a line of its own")
+    },
+    20_000
+  )
 })
 
 describe("Options that npm keeps for itself", () => {
