@@ -5,7 +5,7 @@ import * as Postgres from "@medipim/platform/Postgres"
 import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { TestDatabase } from "../src/TestDatabase.ts"
-import { rolesSql, SupabaseDatabase } from "./SupabaseDatabase.ts"
+import { rolesSql, SupabaseDatabase, viewSql } from "./SupabaseDatabase.ts"
 import { sync, TestStack } from "./TestStack.ts"
 
 const products = 300
@@ -130,6 +130,42 @@ layer(asRole, { excludeTestServices: true, timeout: "90 seconds" })("The role of
       const sql = yield* SqlClient
       const [held] = yield* sql<{ readonly n: number }>`SELECT count(*)::int AS n FROM public.products`
       assert.strictEqual(held?.n, products)
+    }).pipe(Effect.provide(on("superuser", "fresh")))
+  )
+
+  it.effect("lets visitors read the view of docs/sql/shop_products.sql, and nobody write through it", () =>
+    Effect.gen(function* () {
+      const { run } = yield* SupabaseDatabase
+      const sql = yield* SqlClient
+      const throughView = [
+        "UPDATE public.shop_products SET name = 'x'",
+        "DELETE FROM public.shop_products",
+        "INSERT INTO public.shop_products (id) VALUES ('x')"
+      ]
+      // What the REVOKE is for: without it a visitor changes the catalogue.
+      const unsafe = viewSql.filter((statement) => !/^\s*REVOKE/.test(statement))
+      assert.lengthOf(unsafe, viewSql.length - 1)
+      yield* run("project", "fresh", unsafe)
+      const written = sql.withTransaction(
+        Effect.gen(function* () {
+          yield* sql`SET LOCAL ROLE anon`
+          const rows = yield* sql`UPDATE public.shop_products SET name = name RETURNING 1`
+          yield* sql`RESET ROLE`
+          return yield* Effect.fail(rows.length)
+        })
+      )
+      assert.isAbove(Number(yield* Effect.flip(written)), 0)
+
+      yield* run("project", "fresh", viewSql)
+      yield* run("project", "fresh", viewSql)
+      for (const role of ["anon", "authenticated", "service_role"]) {
+        assert.strictEqual(yield* asks(role, "SELECT id, public_price_cents FROM public.shop_products"), products - 2)
+        for (const statement of throughView) assert.strictEqual(yield* asks(role, statement), denied, statement)
+      }
+      const columns = yield* sql<{ readonly name: string }>`SELECT column_name AS name FROM information_schema.columns
+        WHERE table_schema = 'public' AND table_name = 'shop_products'`
+      assert.notMatch(columns.map(({ name }) => name).join(), /raw|manufacturer|pharmacist|hash/)
+      assert.strictEqual(yield* asks("anon", "SELECT id FROM public.products"), denied)
     }).pipe(Effect.provide(on("superuser", "fresh")))
   )
 

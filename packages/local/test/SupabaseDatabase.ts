@@ -8,12 +8,16 @@ import { root } from "../src/Workspace.ts"
 
 const password = "password-of-a-test"
 
-/** docs/sql/roles.sql as it stands, statement by statement: our client takes one at a time. */
-export const rolesSql = (
-  readFileSync(join(root, "docs/sql/roles.sql"), "utf8")
-    .replace(/^--.*$/gm, "")
-    .match(/(?:\$\$[\s\S]*?\$\$|[^;])+/g) ?? []
-).filter((statement) => statement.trim() !== "")
+/** A file of docs/sql as it stands, statement by statement: our client takes one at a time. */
+const statementsOf = (file: string): ReadonlyArray<string> =>
+  (
+    readFileSync(join(root, "docs/sql", file), "utf8")
+      .replace(/^--.*$/gm, "")
+      .match(/(?:\$\$[\s\S]*?\$\$|[^;])+/g) ?? []
+  ).filter((statement) => statement.trim() !== "")
+
+export const rolesSql = statementsOf("roles.sql")
+export const viewSql = statementsOf("shop_products.sql")
 
 /** Roles of the server, as Supabase has them (supabase/postgres, migrations/db/init-scripts). */
 const supabaseRoles = [

@@ -1,0 +1,20 @@
+-- A view of the catalogue for people who may not see all of it: no wholesale and pharmacy prices, no raw record, no removed
+-- products. Run it as the role `postgres` of a Supabase project, after the first sync has made the table. It may be run
+-- again. Change the columns and the roles in the last line as you need.
+
+-- One transaction: Supabase gives anon, authenticated and service_role every right on what is made in public, and until the
+-- REVOKE a view as simple as this one can be written through, past the row level security of the table.
+BEGIN;
+
+-- With the rights of its owner (security_invoker is off), so that readers need no right on the table itself. The barrier
+-- keeps a reader's own functions from looking at rows that the view hides.
+CREATE OR REPLACE VIEW public.shop_products WITH (security_barrier = true, security_invoker = false) AS
+  SELECT id, status, name, seo_name, artg_id, pbs, ean, ean_gtin13, organization, brand, public_category_ids,
+    public_price_cents, vat, requires_legal_text, medipim_updated_at, changed_at
+  FROM public.products
+  WHERE removed_at IS NULL;
+
+REVOKE ALL ON public.shop_products FROM PUBLIC, anon, authenticated, service_role;
+GRANT SELECT ON public.shop_products TO anon, authenticated, service_role;
+
+COMMIT;
