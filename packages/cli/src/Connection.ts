@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs"
 import { parseEnv } from "node:util"
+import { headerProblem } from "@medipim/http-api/AdminKey"
 import { MaintainerClient, OrchestratorClient } from "@medipim/http-api/Clients"
 import { Config, ConfigProvider, Context, Effect, Layer, Redacted } from "effect"
 import { HttpClient } from "effect/http"
@@ -33,7 +34,14 @@ const adminKey = Config.Redacted("ADMIN_KEY").pipe(
         code: exitCodes.usage,
         message: "ADMIN_KEY is missing: the key that the services ask for. Put it into the environment or into .env."
       })
-  )
+  ),
+  Effect.tap((key) => {
+    const problem = headerProblem(Redacted.value(key))
+    if (problem === undefined) return Effect.void
+    return Effect.fail(
+      new Outcome({ code: exitCodes.usage, message: `ADMIN_KEY ${problem}: the key that callers send as X-ADMIN-KEY` })
+    )
+  })
 )
 
 const urlOf = (variable: string, otherwise: string) =>

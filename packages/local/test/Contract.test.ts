@@ -243,6 +243,9 @@ layer(TestStack.layer(300), { excludeTestServices: true, timeout: "60 seconds" }
         assert.strictEqual((yield* medipim(["status"], { ADMIN_KEY: "wrong" })).code, 4)
         assert.strictEqual((yield* medipim(["status"], { ORCHESTRATOR_URL: "http://localhost:1" })).code, 4)
         assert.strictEqual((yield* medipim(["status"], { ADMIN_KEY: "" })).code, 2)
+        const carried = yield* medipim(["status"], { ADMIN_KEY: `${adminKey}\n` })
+        assert.strictEqual(carried.code, 2)
+        assert.match(carried.err, /ADMIN_KEY ends with a line break: set it again without one/)
 
         yield* control("POST /control/faults", { fault: "stall" })
         const detached = yield* medipim(["sync", "--detach", "--force-refresh"])

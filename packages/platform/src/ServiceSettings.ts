@@ -1,3 +1,4 @@
+import { headerProblem } from "@medipim/http-api/AdminKey"
 import { Duration, Redacted, Schema, SchemaTransformation } from "effect"
 import { type Form, optional, required, unless, withDefault } from "./Settings.ts"
 
@@ -18,8 +19,16 @@ const secretOf = (pattern: RegExp): Form<Redacted.Redacted>["schema"] =>
     )
   )
 
-export const secret: Form<Redacted.Redacted> = { schema: secretOf(/^\S+$/), expects: "a secret without blanks" }
-export const longSecret: Form<Redacted.Redacted> = { schema: secretOf(/^\S{32,}$/), expects: "at least 32 characters" }
+export const secret: Form<Redacted.Redacted> = {
+  schema: secretOf(/^\S+$/),
+  expects: "a secret without blanks",
+  problem: headerProblem
+}
+export const longSecret: Form<Redacted.Redacted> = {
+  schema: secretOf(/^\S{32,}$/),
+  expects: "at least 32 characters",
+  problem: headerProblem
+}
 
 /** An address without a slash at its end. */
 export const httpUrl: Form<string> = {
@@ -132,7 +141,8 @@ const encoding =
   "in the password write % as %25, # as %23, / as %2F, ? as %3F and @ as %40; in a .env file a bare # begins a comment"
 
 /** What is wrong with an address that begins like one of Postgres. */
-const databaseUrlProblem = (text: string): string | undefined => {
+const databaseUrlProblem = (raw: string): string | undefined => {
+  const text = raw.trim()
   if (!/^postgres(ql)?:\/\/\S+$/.test(text)) return undefined
   if (!URL.canParse(text)) return `cannot be read as an address (${encoding})`
   const { hash, hostname, password, port, searchParams } = new URL(text)

@@ -70,15 +70,15 @@ export const loadSettings = Effect.fnUntraced(function* <const S extends Record<
   settings: S
 ): Effect.fn.Return<Values<S>, InvalidSettings | Config.ConfigError> {
   const texts = new Map<string, string>()
-  for (const { variable } of Object.values(settings)) texts.set(variable, (yield* textOf(variable)).trim())
-  const isSet = (variable: string) => (texts.get(variable) ?? "") !== ""
+  for (const { variable } of Object.values(settings)) texts.set(variable, yield* textOf(variable))
+  const isSet = (variable: string) => (texts.get(variable) ?? "").trim() !== ""
   const problems: Array<string> = []
   const values: Record<string, unknown> = {}
   for (const [field, setting] of Object.entries(settings as Record<string, Setting<unknown>>)) {
     const { variable, purpose, expects } = setting
     const text = texts.get(variable) ?? ""
     const problem = isSet(variable) ? setting.problem?.(text) : undefined
-    const value = isSet(variable) ? setting.decode(text) : (setting.absent?.(isSet) ?? Option.none())
+    const value = isSet(variable) ? setting.decode(text.trim()) : (setting.absent?.(isSet) ?? Option.none())
     if (problem !== undefined) problems.push(`${variable} ${problem}: ${purpose}`)
     else if (Option.isSome(value)) values[field] = value.value
     else problems.push(`${variable} ${isSet(variable) ? `is not ${expects}` : "is missing"}: ${purpose}`)

@@ -42,6 +42,31 @@ describe("Settings", () => {
     })
   )
 
+  it.effect("refuses keys that no header can carry, with the cure", () =>
+    Effect.gen(function* () {
+      for (const [wrong, problem] of [
+        [`${key}\n`, "ADMIN_KEY ends with a line break"],
+        [`${key}\r\n`, "ADMIN_KEY ends with a line break"],
+        [`${key}\u00e9`, "ADMIN_KEY has a blank or a character that no header can carry"],
+        [`${key} x`, "ADMIN_KEY has a blank or a character that no header can carry"],
+        [`${key}\u007f`, "ADMIN_KEY has a blank or a character that no header can carry"]
+      ] as const) {
+        const { message } = yield* Effect.flip(load({ ...complete, ADMIN_KEY: wrong }))
+        assert.include(message, problem)
+        assert.notInclude(message, key)
+      }
+      assert.deepStrictEqual(
+        yield* problemsOf({
+          ...complete,
+          SNAPSHOT_DIR: "",
+          SUPABASE_URL: "https://x.supabase.co",
+          SUPABASE_SERVICE_ROLE_KEY: "k\u00e9y"
+        }),
+        ["SUPABASE_SERVICE_ROLE_KEY"]
+      )
+    })
+  )
+
   it.effect("names every variable that is wrong, and shows no value of any", () =>
     Effect.gen(function* () {
       const wrong = {
