@@ -16,6 +16,8 @@ export interface Setup {
   readonly products: number
   readonly databaseUrl: string
   readonly adminKey: string
+  /** The one address that is listened on; all of them without it. */
+  readonly listenAddress?: string
   /** Where snapshots are: `SNAPSHOT_DIR`, or the variables of Supabase. */
   readonly store: Readonly<Record<string, string>>
   readonly logDir: string
@@ -31,19 +33,23 @@ const addressesOf = (on: Ports) => ({
 const fileOf = (name: string, form: Setup["form"]): string =>
   `packages/${name}/${form}/main.${form === "src" ? "ts" : "js"}`
 
-const simulatorOf = ({ on, products, form }: Setup): Program => ({
+const listeningOn = ({ listenAddress }: Setup) => (listenAddress === undefined ? {} : { LISTEN_ADDRESS: listenAddress })
+
+const simulatorOf = (setup: Setup): Program => ({
   name: "simulator",
-  file: fileOf("simulator", form),
+  file: fileOf("simulator", setup.form),
   env: {
-    SIMULATOR_PORT: String(on.simulator.port),
-    SIMULATOR_PRODUCTS: String(products),
+    ...listeningOn(setup),
+    SIMULATOR_PORT: String(setup.on.simulator.port),
+    SIMULATOR_PRODUCTS: String(setup.products),
     SIMULATOR_KEY_ID: simulatorKey.id,
     SIMULATOR_KEY_SECRET: simulatorKey.secret
   },
-  readyUrl: `${at(on.simulator)}/control/catalogue`
+  readyUrl: `${at(setup.on.simulator)}/control/catalogue`
 })
 
-const servicesOf = ({ on, databaseUrl, adminKey, store, form }: Setup): ReadonlyArray<Program> => {
+const servicesOf = (setup: Setup): ReadonlyArray<Program> => {
+  const { on, databaseUrl, adminKey, store, form } = setup
   const specific = {
     fetcher: {
       MEDIPIM_API_URL: `${at(on.simulator)}/v4/products/stream`,
@@ -59,6 +65,7 @@ const servicesOf = ({ on, databaseUrl, adminKey, store, form }: Setup): Readonly
     file: fileOf(name, form),
     env: {
       ...specific[name],
+      ...listeningOn(setup),
       [`${name.toUpperCase()}_PORT`]: String(on[name].port),
       METRICS_PORT: String(on.metrics.port + i),
       ADMIN_KEY: adminKey
@@ -82,6 +89,8 @@ export const startPrograms = Effect.fn("Stack.startPrograms")(function* (setup: 
   }
 })
 
+const loopback = "127.0.0.1"
+
 /** A variable that is set; an empty one is not. */
 const given = (variable: string): string | undefined => process.env[variable] || undefined
 
@@ -98,7 +107,8 @@ const embedded = Effect.fnUntraced(function* (port: number) {
 /**
  * Everything on one machine until the scope closes: Postgres, the MediPim simulator and the three services, each a
  * process of its own. `LOCAL_DATABASE_URL` replaces the embedded Postgres; `DATABASE_URL` does not: invented products must not
- * land where a developer keeps the real ones.
+ * land where a developer keeps the real ones. Only this machine reaches it, unless `LISTEN_ADDRESS` says otherwise: the control of the
+ * simulator asks for no key.
  */
 export const startStack = Effect.fn("Stack.start")(function* (products: number) {
   const on = yield* ports
@@ -112,6 +122,7 @@ export const startStack = Effect.fn("Stack.start")(function* (products: number) 
     products,
     databaseUrl,
     adminKey,
+    listenAddress: given("LISTEN_ADDRESS") ?? loopback,
     store: { SNAPSHOT_DIR: Workspace.snapshotDir },
     logDir: Workspace.logDir
   })

@@ -1,6 +1,7 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import { existsSync } from "node:fs"
-import { createServer } from "node:net"
+import { connect, createServer } from "node:net"
+import { networkInterfaces } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, assert, describe, it } from "@effect/vitest"
@@ -77,6 +78,12 @@ const nothingLeft = async (dir: string): Promise<void> => {
   assert.deepStrictEqual(marked(dir), [])
 }
 
+const answers = (host: string, port: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(Number(port), host, () => resolve(true))
+    socket.on("connect", () => socket.destroy()).on("error", () => resolve(false))
+  })
+
 describe("npm start", () => {
   afterAll(() => {
     for (const child of children) child.kill("SIGKILL")
@@ -95,8 +102,15 @@ describe("npm start", () => {
   }, 90_000)
 
   it("leaves nothing behind on Ctrl-C, and is told the way on", async () => {
-    const { child, dir, exited, until } = await start(["--products", "150"])
+    const ports = await freePorts()
+    const { child, dir, exited, until } = await start(["--products", "150"], ports)
     await until("npm run -s medipim -- sync")
+    const others = Object.values(networkInterfaces()).flatMap((all = []) => all.filter(({ internal }) => !internal))
+    const metrics = [1, 2].map((n) => String(Number(ports.METRICS_PORT) + n))
+    for (const port of [...Object.values(ports), ...metrics]) {
+      assert.isTrue(await answers("127.0.0.1", port), port)
+      for (const { address } of others) assert.isFalse(await answers(address, port), `${address}:${port}`)
+    }
     assert.isAbove(marked(dir).length, 5)
     assert.isTrue(existsSync(join(dir, "stack.env")), "the command line finds the stack")
     child.kill("SIGINT")

@@ -21,6 +21,8 @@ const drain = Duration.seconds(20)
 const patience = Duration.toMillis(drain) + 1000
 
 interface Listening {
+  /** Of this machine, for the API and the metrics; all of them when it is none. */
+  readonly listenAddress?: Option.Option<string>
   readonly port: number
   readonly metricsPort: number
   readonly adminKey: Redacted.Redacted
@@ -55,8 +57,7 @@ const documents = <Id extends string, Groups extends HttpApiGroup.Constraint>(ap
 }
 
 /**
- * Serves an API with its documents (`/docs`, `/openapi.json`) on all addresses, and its metrics on a
- * second port. On SIGTERM it stops listening at once and lets running requests finish.
+ * Serves an API with its documents (`/docs`, `/openapi.json`), and its metrics on a second port. On SIGTERM it stops listening at once and lets running requests finish.
  */
 export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
   api: HttpApi.HttpApi<Id, Groups>,
@@ -64,6 +65,11 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
   limits?: NodeServer.Limits
 ) => {
   const node = NodeServer.make(limits, AdminKeyGuard.isAdmitted)
+  const place = (port: number) =>
+    Option.match(listening.listenAddress ?? Option.none(), {
+      onNone: () => ({ port }),
+      onSome: (host) => ({ port, host })
+    })
   const routes = HttpApiBuilder.layer(api).pipe(Layer.provide(guards(listening)))
   const app = Layer.merge(routes, documents(api))
   const server = HttpRouter.serve(app, {
@@ -73,7 +79,7 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
   }).pipe(
     Layer.provide(
       // Without a host Node takes all addresses: IPv6 and IPv4, or IPv4 alone where the kernel has no IPv6.
-      NodeHttpServer.layer(() => node.server, { port: listening.port, gracefulShutdownTimeout: drain })
+      NodeHttpServer.layer(() => node.server, { ...place(listening.port), gracefulShutdownTimeout: drain })
     ),
     Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, largestBody))
   )
@@ -92,5 +98,8 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
     onNone: () => Layer.empty,
     onSome: (patience) => Idle.layer(patience, node.quiet)
   })
-  return Layer.merge(idle.pipe(Layer.provideMerge(signal), Layer.provide(server)), Metrics.layer(listening.metricsPort))
+  return Layer.merge(
+    idle.pipe(Layer.provideMerge(signal), Layer.provide(server)),
+    Metrics.layer(place(listening.metricsPort))
+  )
 }

@@ -23,20 +23,17 @@ const patience = 1000
  * `GET /metrics` for Prometheus on a port of its own, so that it is never reachable where the API is. A service works
  * without it: when the port is taken, as by a second service on one machine, it says so and goes on.
  */
-export const layer = (port: number) => {
+export const layer = (place: { readonly port: number; readonly host?: string }) => {
   const node = NodeServer.make()
   const server = HttpRouter.serve(PrometheusMetrics.layerHttp({ path: "/metrics" }), {
     disableLogger: true,
     disableListenLog: true,
     middleware: secured
-  }).pipe(
-    Layer.provide(NodeHttpServer.layer(() => node.server, { port })),
-    Layer.provide(Layer.fresh(HttpRouter.layer))
-  )
+  }).pipe(Layer.provide(NodeHttpServer.layer(() => node.server, place)), Layer.provide(Layer.fresh(HttpRouter.layer)))
   return Layer.effectDiscard(Effect.addFinalizer(() => Effect.sync(() => node.drain(patience)))).pipe(
     Layer.provide(server),
     Layer.catch((error) =>
-      Layer.effectDiscard(Effect.logWarning(`No metrics on port ${port} (METRICS_PORT): ${String(error.cause)}`))
+      Layer.effectDiscard(Effect.logWarning(`No metrics on port ${place.port} (METRICS_PORT): ${String(error.cause)}`))
     ),
     Layer.merge(sampling)
   )

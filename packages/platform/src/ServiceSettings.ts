@@ -1,3 +1,4 @@
+import { isIP } from "node:net"
 import { headerProblem } from "@medipim/http-api/AdminKey"
 import { Duration, Redacted, Schema, SchemaTransformation } from "effect"
 import { type Form, optional, required, unless, withDefault } from "./Settings.ts"
@@ -28,6 +29,12 @@ export const longSecret: Form<Redacted.Redacted> = {
   schema: secretOf(/^\S{32,}$/),
   expects: "at least 32 characters",
   problem: headerProblem
+}
+
+/** An address of this machine to listen on. */
+export const listenAddress: Form<string> = {
+  schema: Schema.String.check(Schema.makeFilter((address) => address === "localhost" || isIP(address) !== 0)),
+  expects: "an IP address of this machine, for example 127.0.0.1"
 }
 
 /** An address without a slash at its end. */
@@ -93,6 +100,11 @@ export const telemetrySettings = {
 export const serverSettings = (portVariable: string, defaultPort: number) => ({
   ...telemetrySettings,
   port: withDefault(portVariable, "port of this service", port, defaultPort),
+  listenAddress: optional(
+    "LISTEN_ADDRESS",
+    "the address of this machine that is listened on, by default all",
+    listenAddress
+  ),
   metricsPort: withDefault("METRICS_PORT", "port of the metrics of this service", port, 9091),
   adminKey: required("ADMIN_KEY", "the key that callers send as X-ADMIN-KEY", longSecret),
   previousAdminKey: optional("ADMIN_KEY_PREVIOUS", "a second key, accepted during a rotation", longSecret),

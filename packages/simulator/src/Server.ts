@@ -12,6 +12,8 @@ import { sendLines } from "./Stream.ts"
 export interface Options {
   /** 0 finds a free one. */
   readonly port: number
+  /** All addresses without it. */
+  readonly listenAddress?: string
   readonly products: number
   readonly seed: number
   readonly keyId: string

@@ -21,7 +21,7 @@ export class Simulator extends Context.Service<
         Effect.callback<ReturnType<typeof makeServer>, CannotListen>((resume) => {
           const server = makeServer(options)
           server.once("error", ({ message }) => resume(Effect.fail(new CannotListen({ message }))))
-          server.listen(options.port, "::", () => resume(Effect.succeed(server)))
+          server.listen(options.port, options.listenAddress ?? "::", () => resume(Effect.succeed(server)))
         }),
         (server) =>
           Effect.callback<void>((resume) => {
