@@ -2,13 +2,14 @@ import { RunId, SnapshotId } from "@medipim/domain/Ids"
 import type { Run } from "@medipim/domain/Run"
 import { ChunkSize, Mode, type SyncOptions } from "@medipim/domain/SyncOptions"
 import { MaintainerClient, OrchestratorClient } from "@medipim/http-api/Clients"
-import { Effect, Option, Schema } from "effect"
+import { Clock, Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { layer, Services } from "./Connection.ts"
 import { follow } from "./Follow.ts"
+import { freshness, requestedAt } from "./Freshness.ts"
 import { exitCodes, exitCodesText, Outcome, outcomeOf, shown } from "./Outcome.ts"
 import { print, printJson } from "./Print.ts"
-import { replayed, runLine, summary } from "./Text.ts"
+import { phaseLine, replayed, runLine, summary } from "./Text.ts"
 
 const asked = (name: string, description: string) =>
   Flag.Boolean(name).pipe(Flag.withDefault(false), Flag.withDescription(description))
@@ -18,6 +19,9 @@ const runArgument = Argument.String("run").pipe(
   Argument.optional
 )
 const whole = (minimum: number) => Schema.Int.check(Schema.isGreaterThanOrEqualTo(minimum))
+
+/** The most that the orchestrator lists. */
+const mostRuns = 500
 
 const orchestrator = Effect.gen(function* () {
   const client = yield* OrchestratorClient
@@ -122,15 +126,21 @@ const status = Command.make(
   Effect.fnUntraced(function* ({ json }) {
     const { client, outcome } = yield* orchestrator
     const status = yield* client.status().pipe(Effect.mapError(outcome))
-    const state = status.isRunning ? `${status.currentPhase}, ${status.progress.percent} % (${status.runId})` : "idle"
+    // Only a stale catalogue makes one ask since when; without an answer the status is told all the same.
+    const { runs } =
+      status.stale && !json
+        ? yield* client.runs({ query: { limit: mostRuns } }).pipe(Effect.orElseSucceed(() => ({ runs: [] })))
+        : { runs: [] }
+    const state = status.isRunning ? `${phaseLine(status.currentPhase, status.progress)} (${status.runId})` : "idle"
     const text = [
       `now            ${state}`,
       ...(status.waitingFor ?? []).map(({ what, since, reason }) => `waiting for    ${what} since ${since}: ${reason}`),
-      `last published ${status.lastSuccessAt ?? "never"}${status.stale ? " (stale)" : ""}`,
+      ...freshness(status, requestedAt(runs), yield* Clock.currentTimeMillis),
       ...(status.lastRun === null ? [] : [`last run       ${runLine(status.lastRun)}`]),
       ...(status.nextScheduledRun === null ? [] : [`next sync      ${status.nextScheduledRun}`])
     ]
     yield* json ? printJson(status) : print(text)
+    if (status.stale) return yield* new Outcome({ message: "", code: exitCodes.stale })
   })
 ).pipe(Command.withDescription("What the orchestrator is doing, and how old the catalogue is"))
 

@@ -1,5 +1,5 @@
 import type { PublishCounts } from "@medipim/domain/PublishRules"
-import type { Run } from "@medipim/domain/Run"
+import type { Phase, Progress, Run, RunFailure } from "@medipim/domain/Run"
 import type { ReplayResult } from "@medipim/http-api/MaintainerApi"
 
 const number = new Intl.NumberFormat("en-AU")
@@ -28,6 +28,13 @@ const phaseOf = ({ phase }: Run): string => (phase === "idle" ? "starting" : pha
 /** The last column, in which some terminals wrap already, and two for the `^C` that a terminal writes behind the line. */
 const kept = 3
 
+/** What a run tells while it is notifying: its percent is 99 then, also of one that has failed. */
+const notifying = "notifying  of how the run ended"
+
+/** Where a run is, with its percent where that means something. */
+export const phaseLine = (phase: Phase, { percent }: Progress): string =>
+  phase === "notifying" ? phase : `${phase}, ${percent} %`
+
 const countsOf = (run: Run): string => {
   if (run.phase === "idle") return "waiting for the workflow"
   return `${n(recordsDone(run))} of ${n(run.progress.recordsTotal)}`
@@ -46,6 +53,8 @@ const detail = (run: Run): string => `${countsOf(run)}${run.phase === "idle" ? "
  */
 export const progressLine = (run: Run, perSecond: number, columns: number): string => {
   const { percent, etaSeconds } = run.progress
+  const room = Math.max(0, columns - kept)
+  if (run.phase === "notifying") return notifying.slice(0, room)
   const phase = phaseOf(run).padEnd(10)
   const share = `${String(percent).padStart(3)} %`
   const counts = countsOf(run)
@@ -61,12 +70,12 @@ export const progressLine = (run: Run, perSecond: number, columns: number): stri
     `${phase} ${share}  ${counts}`,
     `${phase} ${share}`
   ]
-  const room = Math.max(0, columns - kept)
   return forms.find(({ length }) => length <= room) ?? share.slice(0, room)
 }
 
 /** The same without a bar, for logs. */
-export const plainLine = (run: Run): string => `${phaseOf(run)} ${run.progress.percent} %: ${detail(run)}`
+export const plainLine = (run: Run): string =>
+  run.phase === "notifying" ? notifying : `${phaseOf(run)} ${run.progress.percent} %: ${detail(run)}`
 
 const secondsOf = ({ startTime, endTime }: Run): number | undefined =>
   endTime === null ? undefined : (Date.parse(endTime) - Date.parse(startTime)) / 1000
@@ -83,6 +92,20 @@ const headline = (run: Run): string => {
   return `Sync ${run.runId} ${run.status}${took}${dry}`
 }
 
+/**
+ * In what a run was when it failed or was cancelled. Its record has ended by then, with no phase and a percent that means
+ * nothing; what was counted tells.
+ */
+const failedIn = ({ mode, progress }: Run): string => {
+  const { fetched, chunksTotal, chunksProcessed } = progress
+  if (mode === "notification-only" || (mode === "fetch-only" && fetched)) return "notifying"
+  if (!fetched) return mode === "maintain-only" ? "choosing the snapshot" : "fetching"
+  return chunksTotal > 0 && chunksProcessed === chunksTotal ? "publishing" : "staging"
+}
+
+/** Why a run failed: the code first, by which the documents are ordered. */
+const reasonOf = (run: Run, { code, message }: RunFailure): string => `${code} while ${failedIn(run)}: ${message}`
+
 /** What a run did, in a few lines. */
 export const summary = (run: Run): ReadonlyArray<string> => {
   const { progress, failure, snapshotId } = run
@@ -94,19 +117,19 @@ export const summary = (run: Run): ReadonlyArray<string> => {
       : [`  snapshot   ${snapshotId}, ${n(progress.recordsFetched)} records, ${megabytes(progress.bytesFetched)}`]),
     ...(counted.length === 0 ? [] : [`  products   ${counted.join(", ")}`]),
     ...progress.errors.map((text) => `  note       ${text}`),
-    ...(failure === null ? [] : [`  reason     ${failure.message} (${failure.code})`])
+    ...(failure === null ? [] : [`  reason     ${reasonOf(run, failure)}`])
   ]
 }
 
 /** A line of `medipim runs`. */
 export const runLine = (run: Run): string => {
   const seconds = secondsOf(run)
-  const counted = run.failure === null ? changes(run.progress).join(", ") : run.failure.message
+  const counted = run.failure === null ? changes(run.progress).join(", ") : reasonOf(run, run.failure)
   return [
     run.runId,
     run.status.padEnd(9),
     run.mode.padEnd(13),
-    (seconds === undefined ? `${run.progress.percent} %` : duration(seconds)).padStart(12),
+    (seconds === undefined ? phaseLine(run.phase, run.progress) : duration(seconds)).padStart(16),
     counted
   ].join("  ")
 }

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process"
 import { existsSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
-import { progressLine } from "@medipim/cli/Text"
+import { plainLine, progressLine, runLine } from "@medipim/cli/Text"
 import { RunId } from "@medipim/domain/Ids"
 import { noProgress, type Run } from "@medipim/domain/Run"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
@@ -14,11 +14,19 @@ const adminKey = "test-key-of-forty-characters-0123456789ab"
 let asked = 0
 /** Sent again and again, without an end, when it is not empty. */
 let stream = ""
-let answer: { readonly status: number; readonly type: string; readonly body: string }
-const service = createServer((_, response) => {
+interface Answer {
+  readonly status: number
+  readonly type: string
+  readonly body: string
+}
+let answer: Answer
+/** Answers of some routes, which go before it. */
+let routes: Readonly<Record<string, Answer>> = {}
+const service = createServer(({ url = "" }, response) => {
   asked++
-  response.writeHead(answer.status, { "content-type": answer.type })
-  if (stream === "") return response.end(answer.body)
+  const { status, type, body } = routes[url.split("?")[0] ?? ""] ?? answer
+  response.writeHead(status, { "content-type": type })
+  if (stream === "") return response.end(body)
   const again = setInterval(() => response.write(stream), 50)
   response.once("close", () => clearInterval(again))
 })
@@ -61,9 +69,10 @@ const npm = (line: string, env?: Record<string, string>) => ended("npm", ["run",
 const medipim = (line: string, env?: Record<string, string>) =>
   ended(process.execPath, ["--conditions=medipim-source", "packages/cli/src/main.ts", ...line.split(" ")], env)
 
+const json = (body: unknown, status = 200) => ({ status, type: "application/json", body: JSON.stringify(body) })
+
 describe("A service that is another one", () => {
   const fetcherStatus = { isRunning: false, currentJob: null, progress: null, uptimeSeconds: 5 }
-  const json = (body: unknown, status = 200) => ({ status, type: "application/json", body: JSON.stringify(body) })
   const page = (status: number) => ({ status, type: "text/html", body: "<!doctype html><title>Hello</title>" })
   const run = "20200101T000000Z-00000000"
   it.each([
@@ -213,6 +222,123 @@ describe("The progress of a run", () => {
     },
     20_000
   )
+})
+
+const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000 - 60_000).toISOString()
+const idOf = (iso: string) => RunId.make(`${iso.slice(0, 19).replaceAll(/[-:]/g, "")}Z-00000000`)
+
+describe("The status", () => {
+  const told = (lastSuccessAt: string | null, stale: boolean, lastRun: Run | null = null) =>
+    json({
+      isRunning: false,
+      currentPhase: "idle",
+      runId: null,
+      mode: null,
+      startTime: null,
+      progress: lastRun?.progress ?? noProgress,
+      lastRun,
+      lastSuccessAt,
+      stale,
+      nextScheduledRun: null,
+      uptimeSeconds: 5
+    })
+  const published = (hours: number, of: number = hours, options: Run["options"] = {}): Run => ({
+    ...aRun,
+    runId: idOf(hoursAgo(hours)),
+    status: "succeeded",
+    phase: "idle",
+    snapshotId: idOf(hoursAgo(of)) as unknown as Run["snapshotId"],
+    options,
+    startTime: hoursAgo(hours),
+    endTime: hoursAgo(hours),
+    published: true
+  })
+  const limits = /26 h/
+
+  afterAll(() => {
+    routes = {}
+  })
+
+  it("says how old a fresh catalogue is", async () => {
+    const at = hoursAgo(3)
+    routes = { "/status": told(at, false) }
+    const { code, out, err } = await medipim("status")
+    assert.strictEqual(code, 0, err)
+    assert.include(out, `last published 3 h ago (${at})\n`)
+    assert.notMatch(out, limits)
+  })
+
+  it("says why a catalogue is stale that was published just now, and has a code for it", async () => {
+    const old = published(31)
+    const part = published(2, 2, { limit: 10 })
+    const again = published(1, 31)
+    const failed = { ...aRun, runId: idOf(hoursAgo(3)), status: "failed" as const }
+    routes = { "/status": told(hoursAgo(1), true), "/runs": json({ runs: [again, part, failed, old] }) }
+    const { code, out } = await medipim("status")
+    assert.strictEqual(code, 6)
+    assert.match(out, /^last published 1 h ago/m)
+    assert.match(out, /^stale {10}the newest whole snapshot was requested 31 h ago, the limit is 26 h$/m)
+    const scripted = await medipim("status --json")
+    assert.deepStrictEqual([scripted.code, JSON.parse(scripted.out).stale], [6, true])
+  })
+
+  it("gives no age that it does not know", async () => {
+    // The clock says less than the limit, the runs do not reach back, or are not to be had.
+    for (const runs of [json({ runs: [published(1)] }), json({ runs: [] }), json({}, 500)]) {
+      routes = { "/status": told(hoursAgo(1), true), "/runs": runs }
+      const { code, out } = await medipim("status")
+      assert.strictEqual(code, 6)
+      assert.match(out, /^stale .* was not requested in the last 26 h by the clock of the database$/m)
+    }
+    routes = { "/status": told(null, true), "/runs": json({ runs: [] }) }
+    const { code, out } = await medipim("status")
+    assert.strictEqual(code, 6)
+    assert.match(out, /^last published never$/m)
+  })
+
+  const failed: Run = {
+    ...aRun,
+    status: "failed",
+    phase: "idle",
+    endTime: "2020-01-01T00:10:00.000Z",
+    progress: { ...aRun.progress, fetched: true, chunksTotal: 4, chunksProcessed: 4, percent: 99, etaSeconds: null },
+    failure: { code: "PublishRefused", message: "400 of 5000 products would be removed" }
+  }
+  const reason = "PublishRefused while publishing: 400 of 5000 products would be removed"
+
+  it.each(["status", "runs", `cancel ${runId}`])(
+    "shows the code of a failure first, and no percent: %s",
+    async (line) => {
+      routes = {
+        "/status": told(hoursAgo(3), false, failed),
+        "/runs": json({ runs: [failed] }),
+        [`/runs/${runId}/cancel`]: json(failed)
+      }
+      const { out, err } = await medipim(line)
+      assert.include(out, reason, err)
+      assert.notInclude(out, "%")
+    }
+  )
+
+  it("shows in what a run was when it failed", () => {
+    const { progress } = failed
+    const phases: ReadonlyArray<readonly [string, Run]> = [
+      ["fetching", { ...failed, progress: { ...noProgress, percent: 99 } }],
+      ["choosing the snapshot", { ...failed, mode: "maintain-only", progress: noProgress }],
+      ["staging", { ...failed, progress: { ...progress, chunksProcessed: 3 } }],
+      ["publishing", failed],
+      ["notifying", { ...failed, mode: "notification-only", progress: noProgress }]
+    ]
+    for (const [phase, run] of phases) assert.include(runLine(run), `PublishRefused while ${phase}: 400`)
+  })
+
+  it("shows no percent of a run that is notifying: it may be about a failure", () => {
+    const run: Run = { ...aRun, phase: "notifying", progress: { ...aRun.progress, percent: 99 } }
+    for (const line of [progressLine(run, 0, 80), progressLine(run, 0, 20), plainLine(run), runLine(run)]) {
+      assert.match(line, /notifying/)
+      assert.notInclude(line, "%")
+    }
+  })
 })
 
 describe("Options that npm keeps for itself", () => {
