@@ -195,6 +195,25 @@ describe("The progress of a run", () => {
     assert.match(at(200), /500 MB, 12,345\/s, 12 min 34 s left$/)
   })
 
+  it("is followed on when its stream breaks, between two lines, in one or behind a proxy", async () => {
+    const event = (tag: string, run: Run) => `${JSON.stringify({ _tag: tag, run })}\n`
+    const progress = event("Progress", aRun)
+    const pieces = [progress, `${progress}{"_tag":"Pro`, undefined, event("Finished", { ...aRun, status: "succeeded" })]
+    let calls = 0
+    const breaking = createServer((_, response) => {
+      const piece = pieces[calls++]
+      const type = piece === undefined ? "text/html" : "application/x-ndjson"
+      response.writeHead(piece === undefined ? 502 : 200, { "content-type": type }).end(piece)
+    })
+    await new Promise<void>((resolve) => breaking.listen(0, resolve))
+    const { code, out, err } = await medipim(`watch ${runId}`, {
+      ORCHESTRATOR_URL: `http://localhost:${(breaking.address() as AddressInfo).port}`
+    })
+    breaking.close()
+    assert.deepStrictEqual([code, calls], [0, 4], err)
+    assert.include(out, `Sync ${runId} succeeded`)
+  }, 30_000)
+
   it.skipIf(!existsSync("/usr/bin/script"))(
     "leaves nothing of its line behind when it is interrupted",
     async () => {
