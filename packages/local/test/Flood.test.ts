@@ -37,41 +37,44 @@ const flood = Effect.fnUntraced(function* (addresses: ReadonlyArray<string>) {
   yield* wave.pipe(Effect.repeat(Schedule.spaced("20 seconds")), Effect.forkScoped)
 })
 
-layer(TestStack.layer(3000), { excludeTestServices: true, timeout: `${120 + seconds} seconds` })("A flood", (it) => {
-  it.effect("without a key keeps nobody with a key from being served, nor a sync from its end", () =>
-    Effect.gen(function* () {
-      const { addresses, metricsPort } = yield* TestStack
-      const urls = services.map((service) => addresses[service] ?? "")
-      const ask = (url: string) =>
-        Effect.promise(async () => {
-          const headers = { "x-admin-key": adminKey, connection: "close" }
-          const answer = await fetch(url, { headers, signal: AbortSignal.timeout(5000) })
-          return { status: answer.status, text: await answer.text() }
+layer(TestStack.layer(3000), { excludeTestServices: true, timeout: "60 seconds" })("A flood", (it) => {
+  it.effect(
+    "without a key keeps nobody with a key from being served, nor a sync from its end",
+    () =>
+      Effect.gen(function* () {
+        const { addresses, metricsPort } = yield* TestStack
+        const urls = services.map((service) => addresses[service] ?? "")
+        const ask = (url: string) =>
+          Effect.promise(async () => {
+            const headers = { "x-admin-key": adminKey, connection: "close" }
+            const answer = await fetch(url, { headers, signal: AbortSignal.timeout(5000) })
+            return { status: answer.status, text: await answer.text() }
+          })
+        const peaks = [0, 0, 0]
+        const look = Effect.gen(function* () {
+          for (const [n, url] of urls.entries()) {
+            assert.strictEqual((yield* ask(`${url}/status`)).status, 200)
+            assert.strictEqual((yield* ask(`${url}/healthz`)).status, 200)
+            const { text } = yield* ask(`http://localhost:${metricsPort + n}/metrics`)
+            const bytes = Number(/^process_resident_memory_bytes (\d+)/m.exec(text)?.[1])
+            peaks[n] = Math.max(peaks[n] ?? 0, bytes / 1024 / 1024)
+          }
         })
-      const peaks = [0, 0, 0]
-      const look = Effect.gen(function* () {
-        for (const [n, url] of urls.entries()) {
-          assert.strictEqual((yield* ask(`${url}/status`)).status, 200)
-          assert.strictEqual((yield* ask(`${url}/healthz`)).status, 200)
-          const { text } = yield* ask(`http://localhost:${metricsPort + n}/metrics`)
-          const bytes = Number(/^process_resident_memory_bytes (\d+)/m.exec(text)?.[1])
-          peaks[n] = Math.max(peaks[n] ?? 0, bytes / 1024 / 1024)
+        yield* flood(urls)
+        const looking = look.pipe(
+          Effect.andThen(Effect.sleep("200 millis")),
+          Effect.forever,
+          Effect.timeoutOption(`${seconds} seconds`)
+        )
+        const [run] = yield* Effect.all([sync(), looking], { concurrency: 2 })
+        assert.deepInclude(run, { status: "succeeded", published: true }, run.failure?.message)
+        for (const [n, service] of services.entries()) {
+          assert.isAbove(peaks[n] ?? 0, 0)
+          assert.isBelow(peaks[n] ?? 0, most[service], `${service} took ${peaks.map(Math.round).join(", ")} MB`)
         }
-      })
-      yield* flood(urls)
-      const looking = look.pipe(
-        Effect.andThen(Effect.sleep("200 millis")),
-        Effect.forever,
-        Effect.timeoutOption(`${seconds} seconds`)
-      )
-      const [run] = yield* Effect.all([sync(), looking], { concurrency: 2 })
-      assert.deepInclude(run, { status: "succeeded", published: true }, run.failure?.message)
-      for (const [n, service] of services.entries()) {
-        assert.isAbove(peaks[n] ?? 0, 0)
-        assert.isBelow(peaks[n] ?? 0, most[service], `${service} took ${peaks.map(Math.round).join(", ")} MB`)
-      }
-      if (process.env.MEDIPIM_FLOOD_SECONDS !== undefined)
-        yield* Effect.logInfo("Megabytes at most", peaks.map(Math.round))
-    }).pipe(Effect.scoped)
+        if (process.env.MEDIPIM_FLOOD_SECONDS !== undefined)
+          yield* Effect.logInfo("Megabytes at most", peaks.map(Math.round))
+      }).pipe(Effect.scoped),
+    (60 + seconds) * 1000
   )
 })
