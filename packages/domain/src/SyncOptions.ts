@@ -25,7 +25,8 @@ const OptionFields = Schema.Struct({
   force: described(Schema.Boolean, "publish in spite of the brake on removals and rejected lines"),
   dryRun: described(Schema.Boolean, "work out the changes, write none"),
   debug: described(Schema.Boolean, "log this run in detail")
-})
+  // What `/docs` offers to send: it is valid, and writes nothing.
+}).annotate({ examples: [{ dryRun: true }] })
 
 /** An option that the mode would ignore is a mistake, and told as one. */
 const misplaced = ({ mode = "full", ...options }: typeof OptionFields.Type): ReadonlyArray<Schema.FilterIssue> => {

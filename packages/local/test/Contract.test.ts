@@ -1,4 +1,5 @@
 import { assert, layer } from "@effect/vitest"
+import { SyncOptions } from "@medipim/domain/SyncOptions"
 import { createClient } from "@medipim/http-api/Client"
 import { Effect, Schema } from "effect"
 import { medipim } from "./Medipim.ts"
@@ -71,6 +72,18 @@ layer(TestStack.layer(300), { excludeTestServices: true, timeout: "60 seconds" }
           if (open.has(route)) assert.strictEqual(status, 200, route)
           else assert.deepStrictEqual([status, body._tag], [401, "Unauthorized"], `${route} with ${key}`)
         }
+      }
+    })
+  )
+
+  it.effect("offers a POST /sync in /docs that is valid and writes nothing", () =>
+    Effect.gen(function* () {
+      const { addresses } = yield* TestStack
+      const { body } = yield* request(`${addresses.ORCHESTRATOR_URL}/openapi.json`, "GET")
+      const examples = [...JSON.stringify(body).matchAll(/"examples":\[(\{.*?\})\]/g)].map(([, text = ""]) => text)
+      assert.isNotEmpty(examples)
+      for (const text of examples) {
+        assert.deepInclude(yield* Schema.decodeUnknownEffect(SyncOptions)(JSON.parse(text)), { dryRun: true })
       }
     })
   )
