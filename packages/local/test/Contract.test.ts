@@ -2,6 +2,7 @@ import { assert, layer } from "@effect/vitest"
 import { SyncOptions } from "@medipim/domain/SyncOptions"
 import { createClient } from "@medipim/http-api/Client"
 import { Effect, Schema } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
 import { medipim } from "./Medipim.ts"
 import { adminKey, TestStack } from "./TestStack.ts"
 
@@ -73,6 +74,19 @@ layer(TestStack.layer(300), { excludeTestServices: true, timeout: "60 seconds" }
           else assert.deepStrictEqual([status, body._tag], [401, "Unauthorized"], `${route} with ${key}`)
         }
       }
+    })
+  )
+
+  it.effect("answers GET /status while somebody has locked the table, without its size", () =>
+    Effect.gen(function* () {
+      const { addresses } = yield* TestStack
+      const sql = yield* SqlClient
+      const status = request(`${addresses.ORCHESTRATOR_URL}/status`, "GET", adminKey)
+      const lock = sql`LOCK TABLE public.products IN ACCESS EXCLUSIVE MODE`
+      const answer = yield* sql.withTransaction(Effect.andThen(lock, status)).pipe(Effect.timeout("20 seconds"))
+      assert.strictEqual(answer.status, 200)
+      assert.isUndefined(answer.body.sizes)
+      assert.isObject((yield* status).body.sizes)
     })
   )
 
@@ -239,7 +253,7 @@ layer(TestStack.layer(300), { excludeTestServices: true, timeout: "60 seconds" }
         const done = yield* medipim(["sync", "--json"])
         assert.strictEqual(done.code, 0, done.err)
         assert.deepInclude(JSON.parse(done.out), { status: "succeeded", published: true })
-        assert.match(done.err, /^(starting|fetching) 0 %: /)
+        assert.match(done.err, /^(starting|fetching|staging|publishing) \d+ %: /)
 
         const status = yield* medipim(["status", "--json"])
         assert.deepInclude(JSON.parse(status.out), { isRunning: false, stale: false })
