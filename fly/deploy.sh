@@ -60,14 +60,23 @@ run() {
   $dry || "$@"
 }
 
-check_machine
+# A dry run checks .env and shows the commands on a machine without flyctl, too.
+offline=false
+if $dry && ! command -v flyctl > /dev/null; then
+  offline=true
+  need node "Install Node 20.12 or newer"
+  echo "There is no flyctl: Fly is not asked, and all apps count as new."
+else
+  check_machine
+fi
 if $secrets; then
   check_env "${chosen[@]}"
   unsent=$(node fly/secrets.mjs unsent)
   [ -z "$unsent" ] || echo "Not sent to Fly: $unsent. Set what the apps need under [env] in fly/*.toml."
 fi
 FLY_ORG=${FLY_ORG:-$(node fly/secrets.mjs organization)}
-existing=$(flyctl apps list --quiet | awk '{ print $1 }') || stop "flyctl cannot list your apps." "flyctl apps list"
+existing=""
+$offline || existing=$(flyctl apps list --quiet | awk '{ print $1 }') || stop "flyctl cannot list your apps." "flyctl apps list"
 missing=() deployed=()
 for service in "${services[@]}"; do
   app=$(app_of "$service")
