@@ -150,7 +150,7 @@ export class RunRecords extends Context.Service<
           return yield* sql`INSERT INTO medipim.sync_waits (run_id, waits) VALUES (${id}, ${text}::jsonb)
           ON CONFLICT (run_id) DO UPDATE SET waits = EXCLUDED.waits`
         },
-        answered,
+        changed,
         Effect.asVoid
       )
 
