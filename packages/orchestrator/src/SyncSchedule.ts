@@ -1,7 +1,7 @@
-import { nextAfter, type Pending, pendingAt, type Schedule, scheduleOf } from "@medipim/domain/Schedule"
+import { nextAfter, pendingAt, type Schedule, scheduleOf } from "@medipim/domain/Schedule"
 import { DatabaseClock } from "@medipim/platform/DatabaseClock"
 import { surviving } from "@medipim/platform/Postgres"
-import { Clock, Context, Effect, Layer, Option } from "effect"
+import { Clock, Context, Effect, Layer, Option, Result } from "effect"
 import { Singleton } from "effect/cluster"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
@@ -50,9 +50,6 @@ export class SyncSchedule extends Context.Service<
         const isOf = ({ text, timezone }: Schedule, { cron, timezone: zone }: ScheduleMark) =>
           text === cron && timezone === zone
 
-        const pendingBy = (schedule: Schedule, { millis }: ScheduleMark, now: number): Pending | undefined =>
-          pendingAt(schedule, millis, now)
-
         /**
          * The mark of this schedule; the row stays locked until the transaction ends. Another schedule than last time counts
          * from now: occurrences before the change are not made up for. So does a mark in the future, which a wrong clock
@@ -72,7 +69,7 @@ export class SyncSchedule extends Context.Service<
         const claim = Effect.fnUntraced(function* (schedule: Schedule) {
           const now = yield* clock.now
           const current = yield* lockMark(schedule, now)
-          const pending = current === undefined ? undefined : pendingBy(schedule, current, now)
+          const pending = current === undefined ? undefined : pendingAt(schedule, current.millis, now)
           if (pending === undefined) return Option.none()
           const due = iso(pending.at)
           yield* sql`UPDATE medipim.sync_schedule SET handled_until = ${due}::timestamptz`
@@ -80,13 +77,12 @@ export class SyncSchedule extends Context.Service<
             yield* Effect.logWarning(`Skipped the sync due at ${due}: the next occurrence is close`)
             return Option.none()
           }
-          return yield* records.begin({}).pipe(
-            Effect.map((run) => ({ due, begun: Option.some(run), refused: "" })),
-            Effect.catchTag("SyncRunning", ({ message }) =>
-              Effect.succeed({ due, begun: Option.none(), refused: message })
-            ),
-            Effect.asSome
+          // No failure of the transaction: the occurrence stays marked when a run that goes on refuses the new one.
+          const begun = yield* records.begin({}).pipe(
+            Effect.map(Result.succeed),
+            Effect.catchTag("SyncRunning", (refusal) => Effect.succeed(Result.fail(refusal)))
           )
+          return Option.some({ due, begun })
         }, sql.withTransaction)
 
         /** Reads before it writes: most of the time nothing is due. */
@@ -94,7 +90,7 @@ export class SyncSchedule extends Context.Service<
           const current = yield* mark
           if (current === undefined || !isOf(schedule, current)) return false
           const now = yield* clock.now
-          return current.millis <= now && pendingBy(schedule, current, now) === undefined
+          return current.millis <= now && pendingAt(schedule, current.millis, now) === undefined
         })
 
         // A process that is killed between the two leaves a record that `Runs.recovery` finds and starts.
@@ -102,15 +98,16 @@ export class SyncSchedule extends Context.Service<
           if (yield* isQuiet(schedule)) return
           const claimed = yield* claim(schedule)
           if (Option.isNone(claimed)) return
-          const { due, begun, refused } = claimed.value
-          if (Option.isNone(begun)) {
-            yield* Effect.logWarning(`The schedule starts no sync for ${due}: ${refused}`)
+          const { due, begun } = claimed.value
+          if (Result.isFailure(begun)) {
+            const { message } = begun.failure
+            yield* Effect.logWarning(`The schedule starts no sync for ${due}: ${message}`)
             // A run that hangs would take every night's sync with it, and nobody would know.
-            yield* Effect.ignore(notifier.cannotBegin(due, refused), { log: "Warn" })
+            yield* Effect.ignore(notifier.cannotBegin(due, message), { log: "Warn" })
             return
           }
-          yield* Effect.logInfo(`The schedule starts sync ${begun.value.runId}, due at ${due}`)
-          yield* Effect.annotateLogs(runs.launch(begun.value), { startedBy: "schedule", due })
+          yield* Effect.logInfo(`The schedule starts sync ${begun.success.runId}, due at ${due}`)
+          yield* Effect.annotateLogs(runs.launch(begun.success), { startedBy: "schedule", due })
         }, surviving)
 
         const lookAndRest = Effect.fnUntraced(function* (schedule: Schedule) {
