@@ -1,7 +1,6 @@
 import { type PublishRefused, RefusalReason } from "@medipim/domain/PublishRules"
 import type { Failed } from "@medipim/http-api/Failure"
-import { outagePatience } from "@medipim/platform/Outage"
-import { stopwatch } from "@medipim/platform/Stopwatch"
+import { askAgain } from "@medipim/platform/Outage"
 import { type Duration, Effect, Option, Schedule, Schema, Stream } from "effect"
 import { type Sleeper, Wake } from "./Wake.ts"
 
@@ -20,10 +19,7 @@ export const failed = (code: string, message: string) =>
 /** Services send something every 5 s; after this silence the connection is taken for lost. */
 const silence = "45 seconds"
 
-/**
- * A service may be away as long as anything else (a restart, a deploy, a machine that wakes up) before a run gives up. What
- * stands behind the service it waits for itself.
- */
+/** Longer than elsewhere: a service that restarts, is deployed or wakes up takes its time. */
 const pauses = Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("10 seconds")]).pipe(Schedule.jittered)
 
 interface CallError {
@@ -58,20 +54,18 @@ const inTime = (service: string, patience: Duration.Input) =>
 /** Who is not there may be asleep. */
 const unreached = new Set(["HttpClientError", "ConnectionLost"])
 
-/** Tries again while the service is away, and wakes it before that. */
+/**
+ * Tries again while the service is away, which may last as long as for anything else, and wakes it before that. What stands
+ * behind the service it waits for itself.
+ */
 const persistently =
   (service: Sleeper) =>
   <A, R>(attempt: Effect.Effect<A, SyncFailed, R>): Effect.Effect<A, SyncFailed, R | Wake> =>
-    Effect.flatMap(stopwatch(outagePatience), (hasTime) =>
-      attempt.pipe(
-        Effect.tapError(({ code }) =>
-          unreached.has(code) ? Effect.flatMap(Wake, (wake) => wake.call(service)) : Effect.void
-        ),
-        Effect.retry({
-          while: ({ retryable }) => (retryable ? hasTime : Effect.succeed(false)),
-          schedule: pauses
-        })
-      )
+    attempt.pipe(
+      Effect.tapError(({ code }) =>
+        unreached.has(code) ? Effect.flatMap(Wake, (wake) => wake.call(service)) : Effect.void
+      ),
+      askAgain(({ retryable }: SyncFailed) => retryable, pauses)
     )
 
 /** One call of a service that is not worth waiting for. */

@@ -37,18 +37,26 @@ const forget = (key: symbol) =>
     if (wait !== undefined) yield* Effect.logInfo(`No longer waiting for ${wait.what} (since ${wait.since})`)
   })
 
+/** Asks again, with these pauses, for as long as an outage may last. */
+export const askAgain =
+  <E>(isPassing: (error: E) => boolean, pauses: Schedule.Schedule<unknown>) =>
+  <A, E2 extends E, R>(effect: Effect.Effect<A, E2, R>): Effect.Effect<A, E2, R> =>
+    Effect.flatMap(stopwatch(outagePatience), (hasTime) =>
+      Effect.retry(effect, {
+        while: (error: E2) => (isPassing(error) ? hasTime : Effect.succeed(false)),
+        schedule: pauses
+      })
+    )
+
 /** Asks again while an outage lasts, and shows meanwhile what is waited for. */
 export const survive =
   <E>(what: string, isPassing: (error: E) => boolean, reasonOf: (error: E) => string) =>
   <A, E2 extends E, R>(effect: Effect.Effect<A, E2, R>): Effect.Effect<A, E2, R> =>
-    Effect.flatMap(stopwatch(outagePatience), (hasTime) => {
+    Effect.suspend(() => {
       const key = Symbol(what)
       return effect.pipe(
         Effect.tapError((error) => (isPassing(error) ? note(key, what, reasonOf(error)) : Effect.void)),
-        Effect.retry({
-          while: (error: E2) => (isPassing(error) ? hasTime : Effect.succeed(false)),
-          schedule: pauses
-        }),
+        askAgain(isPassing, pauses),
         Effect.ensuring(forget(key))
       )
     })
