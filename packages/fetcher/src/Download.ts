@@ -3,7 +3,8 @@ import { byCreation, MediPim, type MediPimError, sinceCreation } from "@medipim/
 import { type Asked, Manifest, manifestKey, type Sidecar } from "@medipim/domain/Snapshot"
 import { SnapshotStore, type StoreError } from "@medipim/domain/SnapshotStore"
 import { StreamBroken } from "@medipim/domain/StreamCheck"
-import { Clock, Context, DateTime, Duration, Effect, Layer, Metric, Option, Schedule, Schema, Stream } from "effect"
+import { elapsedMillis } from "@medipim/platform/Stopwatch"
+import { Context, DateTime, Duration, Effect, Layer, Metric, Option, Schedule, Schema, Stream } from "effect"
 import { type Checkpoint, Checkpoints, partOf } from "./Checkpoints.ts"
 import { type Cutting, isResumable, makeCutter, type Progress } from "./Cutter.ts"
 import { usualPartBytes } from "./PartWriter.ts"
@@ -124,8 +125,8 @@ export class Download extends Context.Service<
           onProgress: OnProgress
         ) {
           const cutter = makeCutter(cutting)
-          let toldAt = 0
-          const tell = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          let toldAt = Number.NEGATIVE_INFINITY
+          const tell = Effect.flatMap(elapsedMillis, (now) => {
             if (now - toldAt < progressEveryMillis) return Effect.void
             toldAt = now
             return onProgress(cutter.progress())
