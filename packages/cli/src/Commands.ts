@@ -6,7 +6,7 @@ import { Clock, Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { layer, Services } from "./Connection.ts"
 import { follow } from "./Follow.ts"
-import { freshness, requestedAt } from "./Freshness.ts"
+import { freshness } from "./Freshness.ts"
 import { exitCodes, exitCodesText, Outcome, outcomeOf, shown } from "./Outcome.ts"
 import { print, printJson } from "./Print.ts"
 import { phaseLine, replayed, runLine, summary } from "./Text.ts"
@@ -19,9 +19,6 @@ const runArgument = Argument.String("run").pipe(
   Argument.optional
 )
 const whole = (minimum: number) => Schema.Int.check(Schema.isGreaterThanOrEqualTo(minimum))
-
-/** The most that the orchestrator lists. */
-const mostRuns = 500
 
 const orchestrator = Effect.gen(function* () {
   const client = yield* OrchestratorClient
@@ -126,16 +123,11 @@ const status = Command.make(
   Effect.fnUntraced(function* ({ json }) {
     const { client, outcome } = yield* orchestrator
     const status = yield* client.status().pipe(Effect.mapError(outcome))
-    // Only a stale catalogue makes one ask since when; without an answer the status is told all the same.
-    const { runs } =
-      status.stale && !json
-        ? yield* client.runs({ query: { limit: mostRuns } }).pipe(Effect.orElseSucceed(() => ({ runs: [] })))
-        : { runs: [] }
     const state = status.isRunning ? `${phaseLine(status.currentPhase, status.progress)} (${status.runId})` : "idle"
     const text = [
       `now            ${state}`,
       ...(status.waitingFor ?? []).map(({ what, since, reason }) => `waiting for    ${what} since ${since}: ${reason}`),
-      ...freshness(status, requestedAt(runs), yield* Clock.currentTimeMillis),
+      ...freshness(status, yield* Clock.currentTimeMillis),
       ...(status.lastRun === null ? [] : [`last run       ${runLine(status.lastRun)}`]),
       ...(status.nextScheduledRun === null ? [] : [`next sync      ${status.nextScheduledRun}`])
     ]

@@ -24,6 +24,9 @@ export class RunNotFound extends Schema.TaggedError<RunNotFound>()(
 
 export const SyncStarted = Schema.Struct({ runId: RunId, status: RunStatus })
 
+/** Hours after which a catalogue is stale, counted from when its source was asked: a nightly sync and two hours. */
+export const freshForHours = 26
+
 /** `GET /status`: the running sync, or the last one. Times are ISO text in UTC. */
 export const OrchestratorStatus = Schema.Struct({
   isRunning: Schema.Boolean,
@@ -36,7 +39,9 @@ export const OrchestratorStatus = Schema.Struct({
   waitingFor: Schema.optionalKey(Schema.Array(Wait)),
   lastRun: Schema.NullOr(Run),
   lastSuccessAt: Schema.NullOr(Schema.String),
-  /** True unless the source of what is published was asked in the last 26 hours, by the clock of the database. */
+  /** When the source of what is published was asked. Missing while nothing is, or nobody knows. */
+  requestedAt: Schema.optionalKey(Schema.String),
+  /** True unless that was in the last 26 hours, by the clock of the database. */
   stale: Schema.Boolean,
   /** When the built-in schedule starts the next sync; null without one. */
   nextScheduledRun: Schema.NullOr(Schema.String),

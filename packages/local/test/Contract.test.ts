@@ -252,11 +252,12 @@ layer(TestStack.layer(300), { excludeTestServices: true, timeout: "60 seconds" }
         yield* control("POST /control/changes", { update: 3 })
         const done = yield* medipim(["sync", "--json"])
         assert.strictEqual(done.code, 0, done.err)
-        assert.deepInclude(JSON.parse(done.out), { status: "succeeded", published: true })
+        const run = JSON.parse(done.out)
+        assert.deepInclude(run, { status: "succeeded", published: true })
         assert.match(done.err, /^(starting|fetching|staging|publishing) \d+ %: /)
 
         const status = yield* medipim(["status", "--json"])
-        assert.deepInclude(JSON.parse(status.out), { isRunning: false, stale: false })
+        assert.deepInclude(JSON.parse(status.out), { isRunning: false, stale: false, requestedAt: run.startTime })
         assert.match((yield* medipim(["runs"])).out, /succeeded {2}full/)
         assert.match((yield* medipim(["rejected"])).out, /^0 rejected lines/)
 

@@ -70,7 +70,7 @@ const orchestratorLayer = HttpApiBuilder.group(
 
     const status = Effect.gen(function* () {
       const [last] = yield* records.list(1)
-      const { publishedAt, isFresh } = yield* order.freshness
+      const { publishedAt, requestedAt, isFresh } = yield* order.freshness
       const now = yield* Clock.currentTimeMillis
       const running = last?.status === "running" ? last : undefined
       return {
@@ -83,6 +83,7 @@ const orchestratorLayer = HttpApiBuilder.group(
         waitingFor: running?.waitingFor ?? [],
         lastRun: running === undefined ? (last ?? null) : ((yield* records.list(2))[1] ?? null),
         lastSuccessAt: publishedAt,
+        ...(requestedAt === null ? {} : { requestedAt }),
         // By the age of what was published: an old snapshot that is published again does not make the catalogue fresh.
         stale: !isFresh,
         nextScheduledRun: Option.getOrNull(yield* schedule.next),

@@ -67,10 +67,9 @@ const ahead = idOf(1, 2086)
 layer(selection, { excludeTestServices: true, timeout: "60 seconds" })("The catalogue", (it) => {
   it.effect("is fresh for 26 hours after its newest snapshot was requested, by the clock of the database", () =>
     Effect.gen(function* () {
-      const isFresh = Effect.map(
-        Effect.flatMap(PublishOrder, ({ freshness }) => freshness),
-        (found) => found.isFresh
-      )
+      const freshness = Effect.flatMap(PublishOrder, (order) => order.freshness)
+      const isFresh = Effect.map(freshness, (found) => found.isFresh)
+      const hoursSince = (time: string | null) => (Date.now() - Date.parse(time ?? "")) / 3_600_000
       const requested = (id: string, hoursAgo: number, options = {}) => past({ id, daysAgo: hoursAgo / 24, options })
       for (const [hoursAgo, fresh] of [
         [25, true],
@@ -83,12 +82,15 @@ layer(selection, { excludeTestServices: true, timeout: "60 seconds" })("The cata
         assert.strictEqual(yield* isFresh, fresh, `${hoursAgo} hours`)
       }
       yield* anew()
-      assert.isFalse(yield* isFresh, "never published")
+      assert.deepStrictEqual(yield* freshness, { publishedAt: null, requestedAt: null, isFresh: false })
       yield* requested(idOf(1), 30)
       yield* requested(idOf(2), 1, { limit: 10 })
       assert.isFalse(yield* isFresh, "a part says nothing of the whole")
       yield* past({ id: idOf(3), snapshotId: idOf(1), daysAgo: 0 })
       assert.isFalse(yield* isFresh, "an old snapshot, published again today, is as old as it is")
+      const { publishedAt, requestedAt } = yield* freshness
+      assert.closeTo(hoursSince(publishedAt), 0, 0.1)
+      assert.closeTo(hoursSince(requestedAt), 30, 0.1)
     })
   )
 })

@@ -1,4 +1,5 @@
 import { SnapshotId } from "@medipim/domain/Ids"
+import { freshForHours } from "@medipim/http-api/OrchestratorApi"
 import { Context, Effect, Layer, Option, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
@@ -9,12 +10,13 @@ const Ids = Schema.Array(Schema.Struct({ snapshotId: SnapshotId }))
 const Fetched = Schema.Struct({ snapshotId: SnapshotId, ageSeconds: Schema.NullOr(Schema.Finite) })
 export type Fetched = typeof Fetched.Type
 
-/** Of the catalogue as it was last published: when, and whether it is too old. */
-const Freshness = Schema.Struct({ publishedAt: Schema.NullOr(Schema.String), isFresh: Schema.Boolean })
+/** Of the catalogue as it was last published: when, when its source was asked, and whether that is short enough ago. */
+const Freshness = Schema.Struct({
+  publishedAt: Schema.NullOr(Schema.String),
+  requestedAt: Schema.NullOr(Schema.String),
+  isFresh: Schema.Boolean
+})
 export type Freshness = typeof Freshness.Type
-
-/** A catalogue whose source was asked longer ago is stale: a nightly sync and two hours. */
-const freshFor = "26 hours"
 
 /**
  * Which snapshot is newer. The order is the one in which the database gave the runs that fetched them their rows; no
@@ -32,8 +34,8 @@ export class PublishOrder extends Context.Service<
     /** Whether this snapshot was published as a whole. */
     readonly isPublished: (id: SnapshotId) => Effect.Effect<boolean, SqlError>
     /**
-     * When a whole snapshot was last published, and whether the newest of them was requested in the last 26 hours, by the
-     * clock of the database. An unknown age, or one in the future, is not fresh.
+     * When a whole snapshot was last published, when the newest of them was requested, and whether that was in the last 26
+     * hours, by the clock of the database. An unknown age, or one in the future, is not fresh.
      */
     readonly freshness: Effect.Effect<Freshness, SqlError>
   }
@@ -70,13 +72,14 @@ export class PublishOrder extends Context.Service<
         return rows.length > 0
       })
 
-      const freshness = sql`SELECT (
-          SELECT to_char(published_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-          FROM medipim.published_snapshots WHERE whole ORDER BY run_seq DESC LIMIT 1
-        ) AS "publishedAt", coalesce((
-          SELECT requested_at BETWEEN now() - ${freshFor}::interval AND now()
-          FROM medipim.published_snapshots WHERE whole ORDER BY seq DESC LIMIT 1
-        ), false) AS "isFresh"`.pipe(
+      const iso = (column: string) =>
+        sql.literal(`to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
+      const freshness = sql`SELECT ${iso("published_at")} AS "publishedAt", ${iso("requested_at")} AS "requestedAt",
+          coalesce(requested_at BETWEEN now() - ${`${freshForHours} hours`}::interval AND now(), false) AS "isFresh"
+        FROM (SELECT
+          (SELECT published_at FROM medipim.published_snapshots WHERE whole ORDER BY run_seq DESC LIMIT 1) AS published_at,
+          (SELECT requested_at FROM medipim.published_snapshots WHERE whole ORDER BY seq DESC LIMIT 1) AS requested_at
+        ) AS newest`.pipe(
         Effect.flatMap(([row]) => Effect.orDie(decodeFreshness(row))),
         Effect.withSpan("PublishOrder.freshness")
       )
