@@ -40,10 +40,10 @@ const withoutEmptyBody = (request: HttpServerRequest.HttpServerRequest): HttpSer
 
 const told: Readonly<Record<number, readonly [tag: string, message: string]>> = {
   404: ["NotFound", "There is no such route. GET /docs shows them all, with their methods."],
-  405: ["MethodNotAllowed", "The route does not know this method. GET /docs shows them all."],
   413: ["TooLarge", "The body is larger than any request of this service."],
   415: ["UnsupportedMediaType", "The body must be JSON: content-type application/json."],
   500: ["InternalServerError", "The service has failed. Its log says why."],
+  // Of a request that the end of the service has interrupted.
   503: ["ServiceUnavailable", "The service cannot answer now. Try again later."]
 }
 
