@@ -79,10 +79,6 @@ class OneAtATime extends Server {
     // The others are of clients that ask before they send a body, for what we know and for what we do not.
     if (event === "request" || event === "checkContinue" || event === "checkExpectation") {
       const [request, response] = args as unknown as [IncomingMessage, ServerResponse]
-      if (!this.isFree(request.socket)) {
-        request.socket.destroy()
-        return true
-      }
       this.begin({ request, response })
     }
     return super.emit(event as "request", ...(args as [never, never]))
