@@ -26,7 +26,8 @@ const own = (path: string, { uid, gid }: Account): void => {
 const isFree = (port: number): Promise<boolean> =>
   new Promise((resolve) => {
     const probe = createServer().once("error", () => resolve(false))
-    probe.listen(port, "::", () => probe.close(() => resolve(true)))
+    // All addresses of the kernel, which may have no IPv6.
+    probe.listen(port, () => probe.close(() => resolve(true)))
   })
 
 /** A port that no program held a moment ago, below those that outgoing connections take for themselves. */

@@ -48,7 +48,7 @@ const handlers = Layer.merge(
 )
 
 const freePort = Effect.callback<number>((resume) => {
-  const probe = createServer().listen(0, "::", () => {
+  const probe = createServer().listen(0, () => {
     const { port } = probe.address() as AddressInfo
     probe.close(() => resume(Effect.succeed(port)))
   })

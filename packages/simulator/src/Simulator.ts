@@ -21,7 +21,8 @@ export class Simulator extends Context.Service<
         Effect.callback<ReturnType<typeof makeServer>, CannotListen>((resume) => {
           const server = makeServer(options)
           server.once("error", ({ message }) => resume(Effect.fail(new CannotListen({ message }))))
-          server.listen(options.port, options.listenAddress ?? "::", () => resume(Effect.succeed(server)))
+          // Without a host Node takes IPv6 and IPv4, or IPv4 alone where the kernel has no IPv6.
+          server.listen({ port: options.port, host: options.listenAddress }, () => resume(Effect.succeed(server)))
         }),
         (server) =>
           Effect.callback<void>((resume) => {

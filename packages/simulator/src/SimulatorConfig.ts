@@ -5,7 +5,7 @@ import { Redacted } from "effect"
 /** The environment of the simulator; everything has a default, the key too: it opens nothing. */
 export const simulatorConfig = loadSettings({
   port: withDefault("SIMULATOR_PORT", "port of the simulator", port, 3010),
-  listenAddress: withDefault("LISTEN_ADDRESS", "the address that is listened on, by default all", listenAddress, "::"),
+  listenAddress: optional("LISTEN_ADDRESS", "the address that is listened on, by default all", listenAddress),
   products: withDefault("SIMULATOR_PRODUCTS", "products in the catalogue", wholeNumber(0, 2_000_000), 5000),
   seed: withDefault("SIMULATOR_SEED", "another seed gives another catalogue", wholeNumber(0, 2_147_483_647), 1),
   keyId: withDefault("SIMULATOR_KEY_ID", "id of the API key that is accepted", text, "1"),

@@ -5,8 +5,12 @@ import { Simulator } from "./Simulator.ts"
 import { simulatorConfig } from "./SimulatorConfig.ts"
 
 const Main = Layer.unwrap(
-  Effect.map(simulatorConfig, ({ file, ...config }) =>
-    Simulator.layer(Option.match(file, { onNone: () => config, onSome: (path) => ({ ...config, file: path }) }))
+  Effect.map(simulatorConfig, ({ file, listenAddress, ...config }) =>
+    Simulator.layer({
+      ...config,
+      ...Option.match(file, { onNone: () => ({}), onSome: (file) => ({ file }) }),
+      ...Option.match(listenAddress, { onNone: () => ({}), onSome: (listenAddress) => ({ listenAddress }) })
+    })
   )
 )
 
