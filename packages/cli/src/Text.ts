@@ -28,7 +28,7 @@ const phaseOf = ({ phase }: Run): string => (phase === "idle" ? "starting" : pha
 /** The last column, in which some terminals wrap already, and two for the `^C` that a terminal writes behind the line. */
 const kept = 3
 
-/** What a run tells while it is notifying: its percent is 99 then, also of one that has failed. */
+/** What a run tells while it is notifying: it may have failed, and its percent is that of the work. */
 const notifying = "notifying  of how the run ended"
 
 /** Where a run is, with its percent where that means something. */
@@ -93,8 +93,7 @@ const headline = (run: Run): string => {
 }
 
 /**
- * In what a run was when it failed or was cancelled. Its record has ended by then, with no phase and a percent that means
- * nothing; what was counted tells.
+ * In what a run was when it failed or was cancelled. Its record has ended by then, with no phase; what was counted tells.
  */
 const failedIn = ({ mode, progress }: Run): string => {
   const { fetched, chunksTotal, chunksProcessed } = progress

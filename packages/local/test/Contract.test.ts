@@ -265,6 +265,9 @@ layer(TestStack.layer(300), { excludeTestServices: true, timeout: "60 seconds" }
         const braked = yield* medipim(["sync"])
         assert.strictEqual(braked.code, 1)
         assert.match(braked.out, /would be removed/)
+        const [refused] = JSON.parse((yield* medipim(["runs", "--json", "--limit", "1"])).out)
+        const { percent, etaSeconds } = refused.progress
+        assert.deepStrictEqual([refused.status, percent, etaSeconds], ["failed", 90, null], "as far as it came")
         assert.strictEqual((yield* medipim(["sync", "--mode", "nope"])).code, 2)
         assert.strictEqual((yield* medipim(["sync", "--mode", "fetch-only", "--limit", "3"])).code, 2)
         assert.strictEqual((yield* medipim(["watch", "20200101T000000Z-00000000"])).code, 5)

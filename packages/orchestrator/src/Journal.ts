@@ -9,6 +9,8 @@ import { RunRecords } from "./RunRecords.ts"
 /** What a run tells about itself while it goes on. */
 export interface Journal {
   readonly phase: (phase: Phase) => Effect.Effect<void>
+  /** The last phase: the percent of a run that has failed stays where its work stopped. */
+  readonly notifying: (hasFailed: boolean) => Effect.Effect<void>
   readonly currentPhase: () => Phase
   readonly snapshot: (id: SnapshotId) => Effect.Effect<void>
   readonly update: (change: Partial<Progress>) => Effect.Effect<void>
@@ -42,6 +44,9 @@ export const openJournal = Effect.fnUntraced(function* (runId: RunId, mode: Mode
   const chunks = new Map<number, ChunkCounts>()
   const done = new Set<number>()
   let phase: Phase = "idle"
+  /** The phase that the percent is counted from. */
+  let reached: Phase = phase
+  let hasFailed = false
   let snapshotId: SnapshotId | null = null
   let progress: Progress = noProgress
   let writtenAt = Number.NEGATIVE_INFINITY
@@ -50,8 +55,8 @@ export const openJournal = Effect.fnUntraced(function* (runId: RunId, mode: Mode
     .withPermit(
       Effect.gen(function* () {
         const now = yield* elapsedMillis
-        const percent = percentOf(mode, phase, progress)
-        progress = { ...progress, percent, etaSeconds: etaSeconds(percent, now - openedAt) }
+        const percent = percentOf(mode, reached, progress)
+        progress = { ...progress, percent, etaSeconds: hasFailed ? null : etaSeconds(percent, now - openedAt) }
         yield* records.advance(runId, { phase, progress, snapshotId })
         writtenAt = yield* elapsedMillis
       })
@@ -71,6 +76,14 @@ export const openJournal = Effect.fnUntraced(function* (runId: RunId, mode: Mode
     phase: (next) =>
       Effect.suspend(() => {
         phase = next
+        reached = next
+        return write
+      }),
+    notifying: (failed) =>
+      Effect.suspend(() => {
+        phase = "notifying"
+        hasFailed = failed
+        if (!failed) reached = phase
         return write
       }),
     currentPhase: () => phase,

@@ -84,7 +84,7 @@ const end = Effect.fn("Sync.end")(function* ({ runId, options }: Payload, ending
   const steps = yield* Steps
   const finish = (as: Ending) => Effect.orDie(records.end(runId, as))
   if (ending.status === "cancelled") return yield* finish(ending)
-  yield* journal.phase("notifying")
+  yield* journal.notifying(ending.status === "failed")
   const problem = yield* steps.notify(runId, ending)
   if (problem !== null) yield* journal.note(problem)
   // What went wrong with the telling spoils no run that has done something else.
