@@ -3,6 +3,7 @@ import { SyncOptions } from "@medipim/domain/SyncOptions"
 import { createClient } from "@medipim/http-api/Client"
 import { Effect, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { dial } from "../../platform/test/TestServer.ts"
 import { medipim } from "./Medipim.ts"
 import { adminKey, TestStack } from "./TestStack.ts"
 
@@ -27,10 +28,17 @@ const request = (url: string, method: string, key?: string, body?: string, heade
 
 const Paths = Schema.Struct({ paths: Schema.Record(Schema.String, Schema.Record(Schema.String, Schema.Unknown)) })
 
+interface Route {
+  readonly url: string
+  /** Method and pattern. */
+  readonly route: string
+  readonly method: string
+}
+
 /** Every route that the services themselves say they have. */
 const routes = Effect.gen(function* () {
   const { addresses } = yield* TestStack
-  const found: Array<{ readonly url: string; readonly route: string; readonly method: string }> = []
+  const found: Array<Route> = []
   for (const service of services) {
     const { body } = yield* request(`${addresses[service]}/openapi.json`, "GET")
     const { paths } = yield* Schema.decodeUnknownEffect(Paths)(body)
@@ -73,6 +81,26 @@ layer(TestStack.layer(300), { excludeTestServices: true, timeout: "60 seconds" }
           if (open.has(route)) assert.strictEqual(status, 200, route)
           else assert.deepStrictEqual([status, body._tag], [401, "Unauthorized"], `${route} with ${key}`)
         }
+      }
+    })
+  )
+
+  it.effect("answers no stranger twice who asks again and again on any route and reads nothing", () =>
+    Effect.gen(function* () {
+      const insist = Effect.fnUntraced(function* ({ url, method, route }: Route) {
+        const { port, pathname } = new URL(url)
+        const client = yield* dial(Number(port))
+        client.socket.pause()
+        client.socket.write(`${method} ${pathname} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n`.repeat(200))
+        yield* Effect.sleep("1 second")
+        client.socket.resume()
+        yield* client.closed.pipe(Effect.timeout("5 seconds"))
+        assert.isAtMost(client.text().match(/HTTP\/1\.1 /g)?.length ?? 0, 1, route)
+      }, Effect.scoped)
+      yield* Effect.forEach(yield* routes, insist, { concurrency: "unbounded", discard: true })
+      const { addresses } = yield* TestStack
+      for (const service of services) {
+        assert.strictEqual((yield* request(`${addresses[service]}/healthz`, "GET")).status, 200)
       }
     })
   )
