@@ -61,6 +61,26 @@ const writeWhole = async (path: string, bytes: Uint8Array): Promise<void> => {
   }
 }
 
+const entriesOf = (path: string): Promise<ReadonlyArray<fs.Dirent>> =>
+  fs.promises.readdir(path, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return []
+    throw error
+  })
+
+/** A write takes seconds: what is a day old was left by a process that was killed in one. */
+const abandonedAfterMillis = 24 * 60 * 60 * 1000
+
+const removeAbandoned = async (folder: string): Promise<void> => {
+  for (const { name } of await entriesOf(folder)) {
+    if (!name.startsWith(temporary)) continue
+    const draft = join(folder, name)
+    // One that is being written may be renamed meanwhile.
+    const written = await fs.promises.stat(draft).catch(() => undefined)
+    const isAbandoned = written !== undefined && Date.now() - written.mtimeMs > abandonedAfterMillis
+    if (isAbandoned) await fs.promises.rm(draft, { force: true })
+  }
+}
+
 /** Bytes; a few parts on their way. With less the next download would not get far. */
 const leastSpace = 64 * 1024 * 1024
 
@@ -69,18 +89,13 @@ const assertWritable = async (dir: string): Promise<void> => {
   const probe = join(dir, `${temporary}probe-${randomBytes(4).toString("hex")}`)
   await writeWhole(probe, Buffer.from("medipim"))
   await fs.promises.rm(probe, { force: true })
+  await removeAbandoned(dir)
   const { bavail, bsize } = await fs.promises.statfs(dir)
   if (bavail * bsize >= leastSpace) return
   throw Object.assign(new Error(`only ${Math.floor((bavail * bsize) / 1024 / 1024)} MB are left in ${dir}`), {
     code: "ENOSPC"
   })
 }
-
-const entriesOf = (path: string): Promise<ReadonlyArray<fs.Dirent>> =>
-  fs.promises.readdir(path, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return []
-    throw error
-  })
 
 const walk = async (root: string, prefix: string): Promise<ReadonlyArray<StoredObject>> => {
   const found: Array<StoredObject> = []
@@ -135,9 +150,11 @@ export const layer = (dir: string): Layer.Layer<SnapshotStore> => {
         keys,
         (key) =>
           patiently("remove", key, async () => {
+            const folder = dirname(join(dir, key))
             await fs.promises.rm(join(dir, key), { force: true })
+            await removeAbandoned(folder)
             // Only an empty folder goes; one that another writer still uses stays.
-            await fs.promises.rmdir(dirname(join(dir, key))).catch(() => {})
+            await fs.promises.rmdir(folder).catch(() => {})
           }),
         { discard: true }
       ),

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, readdirSync } from "node:fs"
+import { chmodSync, existsSync, readdirSync, utimesSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, layer } from "@effect/vitest"
 import { SnapshotStore } from "@medipim/domain/SnapshotStore"
@@ -143,6 +143,30 @@ layer(folder, { excludeTestServices: true })("A folder", (it) => {
         assert.strictEqual((yield* Effect.flip(store.put("s/y", Buffer.from("1"), "text/plain"))).fault, "denied")
         chmodSync(dir, 0o700)
       }
+    })
+  )
+
+  it.effect("removes what writes that were killed have left, once nobody can be writing it any more", () =>
+    Effect.gen(function* () {
+      const dir = yield* temporaryFolder("folder")
+      const store = yield* SnapshotStore.pipe(Effect.provide(FolderStore.layer(dir)))
+      const hoursAgo = (hours: number) => Date.now() / 1000 - hours * 3600
+      const draft = (path: string, hours: number) => {
+        writeFileSync(join(dir, path), "half")
+        utimesSync(join(dir, path), hoursAgo(hours), hoursAgo(hours))
+      }
+      yield* store.put("s/x", Buffer.from("1"), "text/plain")
+      draft(".tmp-probe-1", 25)
+      draft(".tmp-probe-2", 23)
+      draft("s/.tmp-1", 25)
+      draft("s/.tmp-2", 23)
+      yield* store.check
+      assert.deepStrictEqual(readdirSync(dir), [".tmp-probe-2", "s"])
+      yield* store.remove(["s/x"])
+      assert.deepStrictEqual(readdirSync(join(dir, "s")), [".tmp-2"])
+      draft("s/.tmp-2", 25)
+      yield* store.remove(["s/x"])
+      assert.isFalse(existsSync(join(dir, "s")), "the folder of a pruned snapshot goes when it is asked for again")
     })
   )
 })
