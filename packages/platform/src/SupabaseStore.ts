@@ -18,7 +18,7 @@ export interface Options {
 const patience = "60 seconds"
 /** A bucket is looked at again after so long: somebody may have made it public, or taken a right away. */
 const trustedFor = Duration.toMillis("1 minute")
-/** A probe that somebody waits for. */
+/** All that a probe asks, one after the other: somebody waits for it, and gives up after five seconds. */
 const probePatience = "4 seconds"
 const pageSize = 1000
 
@@ -37,6 +37,12 @@ const probeKey = "readiness"
 const probe = Buffer.from("medipim")
 const probeOptions = { contentType: "text/plain", upsert: true }
 
+const inTime = (operation: Operation, key: string, duration: Duration.Input) =>
+  Effect.timeoutOrElse({
+    duration,
+    orElse: () => Effect.fail(new StoreError({ operation, key, fault: "unavailable", detail: "no answer in time" }))
+  })
+
 type Answer<A> = { readonly data: A; readonly error: null } | { readonly data: unknown; readonly error: unknown }
 
 const make = ({ url, serviceRoleKey, bucket }: Options) => {
@@ -46,8 +52,7 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
   const once = <A>(
     operation: Operation,
     key: string,
-    act: (storage: StorageClient) => PromiseLike<Answer<A>>,
-    timeout: Duration.Input = patience
+    act: (storage: StorageClient) => PromiseLike<Answer<A>>
   ): Effect.Effect<A, StoreError> =>
     Effect.tryPromise({
       try: (signal) => Promise.resolve(act(client(signal))),
@@ -56,10 +61,7 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
       Effect.flatMap((answer) =>
         answer.error === null ? Effect.succeed(answer.data as A) : Effect.fail(storeError(operation, key, answer.error))
       ),
-      Effect.timeoutOrElse({
-        duration: timeout,
-        orElse: () => Effect.fail(new StoreError({ operation, key, fault: "unavailable", detail: "no answer in time" }))
-      })
+      inTime(operation, key, patience)
     )
 
   const createBucket = once("prepare", bucket, (storage) => storage.createBucket(bucket, { public: false })).pipe(
@@ -119,12 +121,7 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
   const assertWritable = Effect.flatMap(Clock.currentTimeMillis, (now) =>
     now < writableUntil && writableUntil - now <= trustedFor
       ? Effect.void
-      : once(
-          "prepare",
-          probeKey,
-          (storage) => storage.from(bucket).upload(probeKey, probe, probeOptions),
-          probePatience
-        ).pipe(
+      : once("prepare", probeKey, (storage) => storage.from(bucket).upload(probeKey, probe, probeOptions)).pipe(
           Effect.tap(() =>
             Effect.sync(() => {
               writableUntil = now + trustedFor
@@ -190,9 +187,11 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
         (some) => ask("remove", some[0] ?? "", (storage) => storage.from(bucket).remove([...some])),
         { discard: true }
       ),
-    check: orCreate(once("prepare", bucket, (storage) => storage.getBucket(bucket), probePatience)).pipe(
+    // In this order: nothing is written into a bucket that anybody can read.
+    check: orCreate(once("prepare", bucket, (storage) => storage.getBucket(bucket))).pipe(
       Effect.flatMap(refusePublic),
-      Effect.andThen(assertWritable)
+      Effect.andThen(assertWritable),
+      inTime("prepare", bucket, probePatience)
     )
   })
 }

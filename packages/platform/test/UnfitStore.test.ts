@@ -33,13 +33,13 @@ const asked = (store: SnapshotStore["Service"]) =>
 const bytes = Buffer.from("1")
 const put = (store: SnapshotStore["Service"]) => store.put("snapshots/s/part", bytes, "text/plain")
 
-/** A server that gives every request this answer. */
-const gateway = (status: number) =>
+/** A server that gives every request this answer, after so long. */
+const gateway = (status: number, { body = "<html>Bad gateway</html>", millis = 0 } = {}) =>
   Effect.acquireRelease(
     Effect.callback<ReturnType<typeof createServer>>((resume) => {
       const server = createServer((_request, response) => {
-        response.writeHead(status, { "content-type": "text/html" })
-        response.end("<html>Bad gateway</html>")
+        response.writeHead(status, { "content-type": body.startsWith("{") ? "application/json" : "text/html" })
+        setTimeout(() => response.end(body), millis)
       })
       server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
     }),
@@ -121,7 +121,9 @@ describe("A store in which no snapshot could be kept", () => {
         ["http://no-such-host.invalid", /ENOTFOUND|EAI_AGAIN/],
         [closed, /ECONNREFUSED/],
         [yield* gateway(502), /502 Bad Gateway/],
-        [silent.url, /no answer in time/]
+        [silent.url, /no answer in time/],
+        // Each of its answers comes in time, but not all of them together.
+        [yield* gateway(200, { body: '{"public":false}', millis: 3000 }), /no answer in time/]
       ]
       for (const [url, reason] of causes) {
         const answer = yield* asked(yield* supabase(url, silent.key))
