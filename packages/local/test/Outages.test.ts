@@ -1,6 +1,3 @@
-import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
-import { json } from "node:stream/consumers"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { assert, layer } from "@effect/vitest"
 import { FetcherClient, OrchestratorClient } from "@medipim/http-api/Clients"
@@ -12,33 +9,13 @@ import { start } from "../src/Program.ts"
 import { TestDatabase } from "../src/TestDatabase.ts"
 import { afterBytes } from "./chaos/Place.ts"
 import { makeProxy } from "./chaos/Proxy.ts"
+import { listener, type Told } from "./Listener.ts"
 import { programsIn } from "./Programs.ts"
 import { ended, sync } from "./TestStack.ts"
 
 const products = 3000
 
 type Proxy = Effect.Success<ReturnType<typeof makeProxy>>
-
-interface Told {
-  readonly text: string
-  readonly run: unknown
-}
-
-/** Who is notified. */
-const listener = Effect.acquireRelease(
-  Effect.callback<{ readonly url: string; readonly told: Array<Told>; readonly close: () => void }>((resume) => {
-    const told: Array<Told> = []
-    const server = createServer(async (request, response) => {
-      told.push((await json(request)) as Told)
-      response.end()
-    })
-    server.listen(0, "127.0.0.1", () => {
-      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-      resume(Effect.succeed({ url, told, close: () => server.close().closeAllConnections() }))
-    })
-  }),
-  ({ close }) => Effect.sync(close)
-)
 
 /** The whole system with a proxy before the source and one before the store; a run may take so long. */
 const make = Effect.gen(function* () {
