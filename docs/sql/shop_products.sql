@@ -1,13 +1,15 @@
 -- A view of the catalogue for people who may not see all of it: no wholesale and pharmacy prices, no raw record, no removed
 -- products. Run it as the role `postgres` of a Supabase project, after the first sync has made the table. It may be run
--- again. Change the columns and the roles in the last line as you need.
+-- again. Change the columns and the roles in the last line as you need: columns can be added behind the last one; to take
+-- one away, put DROP VIEW IF EXISTS public.shop_products; below BEGIN. What this is for: docs/security.md.
 
--- One transaction: Supabase gives anon, authenticated and service_role every right on what is made in public, and until the
--- REVOKE a view as simple as this one can be written through, past the row level security of the table.
+-- One transaction: many projects give anon, authenticated and service_role every right on what is made in public, and until
+-- the REVOKE a view as simple as this one can be written through, past the row level security of the table.
 BEGIN;
 
--- With the rights of its owner (security_invoker is off), so that readers need no right on the table itself. The barrier
--- keeps a reader's own functions from looking at rows that the view hides.
+-- With the rights of its owner (security_invoker is off), so that readers need no right on the table itself, and no policy.
+-- Row level security does not hold this owner back: the columns and the WHERE are all that limits a reader. The barrier
+-- keeps a reader's own functions from looking at rows that the WHERE hides.
 CREATE OR REPLACE VIEW public.shop_products WITH (security_barrier = true, security_invoker = false) AS
   SELECT id, status, name, seo_name, artg_id, pbs, ean, ean_gtin13, organization, brand, public_category_ids,
     public_price_cents, vat, requires_legal_text, medipim_updated_at, changed_at
