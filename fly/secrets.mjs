@@ -34,7 +34,14 @@ const databaseCa = {
 }
 const store = [
   { name: "SUPABASE_URL", form: /^https:\/\/\S+$/, expects: "https://<project>.supabase.co" },
-  { name: "SUPABASE_SERVICE_ROLE_KEY", form: /^\S+$/, expects: "a key without blanks" }
+  {
+    name: "SUPABASE_SERVICE_ROLE_KEY",
+    form: /^\S+$/,
+    expects: "a secret key without blanks, sb_secret_...",
+    // It looks like a key of the project, and may not write.
+    problem: (key) =>
+      key.startsWith("sb_publishable_") ? "is the publishable key: use the secret key, sb_secret_..." : undefined
+  }
 ]
 
 /** Only what the app itself needs: whoever gets into the fetcher finds no database there. */
@@ -67,6 +74,8 @@ const secretsOf = (service) => secrets[service].filter(isSet)
 
 const problemOf = (secret) => {
   if (!isSet(secret)) return secret.optional ? [] : [`${secret.name} is missing: ${secret.expects}`]
+  const problem = secret.problem?.(textOf(secret.name))
+  if (problem !== undefined) return [`${secret.name} ${problem}`]
   if (!secret.form.test(textOf(secret.name))) return [`${secret.name} is not ${secret.expects}`]
   // The quotes that flyctl takes off have no escape in them.
   return textOf(secret.name).includes('"') ? [`${secret.name} holds a " that flyctl could not read`] : []

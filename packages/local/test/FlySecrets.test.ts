@@ -88,6 +88,28 @@ describe("fly/deploy.sh and the variables of .env", () => {
     })
   )
 
+  it.effect(
+    "refuses the publishable key of Supabase in the place of the secret one, and takes both forms of that",
+    () =>
+      Effect.gen(function* () {
+        const fly = yield* flyHouse
+        const withKey = (key: string) =>
+          Effect.promise(() => {
+            fly.setEnv({ ...environment, SUPABASE_SERVICE_ROLE_KEY: key })
+            return fly.run("deploy.sh", ["--dry-run"])
+          })
+        const publishable = "sb_publishable_of-a-web-page-0123456789"
+        const { code, said } = yield* withKey(publishable)
+        assert.strictEqual(code, 1)
+        assert.include(said, "SUPABASE_SERVICE_ROLE_KEY is the publishable key: use the secret key, sb_secret_...")
+        assert.notInclude(said, publishable)
+        for (const key of ["sb_secret_of-a-server-0123456789", "header.of-a-service-role.signature"]) {
+          const taken = yield* withKey(key)
+          assert.strictEqual(taken.code, 0, taken.said)
+        }
+      })
+  )
+
   it.effect("refuses a value that flyctl could not read", () =>
     Effect.gen(function* () {
       const fly = yield* flyHouse
