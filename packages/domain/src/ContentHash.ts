@@ -5,7 +5,7 @@ import { canonicalJson, isJsonObject, type JsonObject, makeShapes, objectText } 
  * Part of every hash. Raise it when `Product.ts` maps a field differently: every stored row then counts as changed once
  * and is written anew.
  */
-export const mappingVersion = 2
+export const mappingVersion = 3
 
 const unsigned = makeShapes("embedUrl")
 

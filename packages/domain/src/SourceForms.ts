@@ -12,31 +12,58 @@ export type Read<A> = (value: Json | undefined) => A | typeof unknownShape
 export const unknownShape: unique symbol = Symbol("unknown shape")
 type Unknown = typeof unknownShape
 
-/** The values of a list. PHP writes a list with gaps, as a filter leaves it, as an object with numeric keys. */
-const listOf = (value: Json | undefined): ReadonlyArray<Json> | undefined => {
-  if (Array.isArray(value)) return value
-  if (!isJsonObject(value)) return undefined
-  const keys = Object.keys(value)
-  return keys.length > 0 && keys.every((key) => /^\d+$/.test(key)) ? Object.values(value) : undefined
+type Scalar = string | number | ExactNumber
+const isScalar = (value: Json | undefined): value is Scalar =>
+  typeof value === "string" || typeof value === "number" || value instanceof ExactNumber
+
+const figures = /^\d+$/
+const entriesByNumber = (value: JsonObject): ReadonlyArray<readonly [key: string, entry: Json]> | undefined => {
+  const entries = Object.entries(value)
+  return entries.length > 0 && entries.every(([key]) => figures.test(key)) ? entries : undefined
 }
 
-/** No value, at any depth: `[null]` and `{"en":""}` say no more than `null`. */
+/**
+ * Numbers that are places: PHP writes a list with gaps, as a filter leaves it, as an object with the keys 0, 2, 3. Other
+ * numbers are ids or codes, which say more than their order, and so may small ones that lead to a number or to `true`.
+ */
+const arePlaces = (entries: ReadonlyArray<readonly [key: string, entry: Json]>): boolean => {
+  const keys = entries.map(([key]) => key)
+  const isDense = keys.every((key) => key === String(Number(key)) && Number(key) < 2 * keys.length)
+  const mayCount = entries.some(([, entry]) => entry === true || (isScalar(entry) && typeof entry !== "string"))
+  return isDense && (!mayCount || keys.includes("0"))
+}
+
+/** A thing tells its id, its code or its name itself: then it does not matter by which number it is found. */
+const tellsItself = (entry: Json): boolean =>
+  isJsonObject(entry) && ["id", "code", "name"].some((key) => Object.hasOwn(entry, key) && !isNothing(entry[key]))
+
+/** The values of a list, also of one that is written as an object. */
+const listOf = (value: Json | undefined): ReadonlyArray<Json> | undefined => {
+  if (Array.isArray(value)) return value
+  const entries = isJsonObject(value) ? entriesByNumber(value) : undefined
+  if (entries === undefined) return undefined
+  return arePlaces(entries) || entries.every(([, entry]) => tellsItself(entry))
+    ? entries.map(([, entry]) => entry)
+    : undefined
+}
+
+/** An object by ids or codes that is no list: nothing tells whether a value is meant or its key. */
+const isByNumber = (value: Json | undefined): boolean =>
+  isJsonObject(value) && entriesByNumber(value) !== undefined && listOf(value) === undefined
+
+/** No value, at any depth: `[null]` and `{"en":""}` say no more than `null`, but `{"9300000000011":null}` has a key. */
 const isNothing = (value: Json | undefined): boolean => {
   if (value === undefined || value === null || value === false) return true
   if (typeof value === "string") return value.trim() === ""
   if (typeof value !== "object" || value instanceof ExactNumber) return false
-  return Object.values(value).every(isNothing)
+  return !isByNumber(value) && Object.values(value).every(isNothing)
 }
-
-type Scalar = string | number | ExactNumber
-const isScalar = (value: Json | undefined): value is Scalar =>
-  typeof value === "string" || typeof value === "number" || value instanceof ExactNumber
 
 /** The value itself, or the only one of its list; `undefined` for none. */
 export const single = (value: Json | undefined): Json | undefined | Unknown => {
   if (isNothing(value)) return undefined
   const list = listOf(value)
-  if (list === undefined) return value
+  if (list === undefined) return isByNumber(value) ? unknownShape : value
   const [first, ...others] = list.filter((entry) => !isNothing(entry))
   return others.every((other) => other === first) && listOf(first) === undefined ? first : unknownShape
 }
@@ -52,17 +79,21 @@ const one =
 
 const scalarText = (value: Scalar): string => (typeof value === "string" ? value.trim() : plainNumber(value))
 
-/** `en`, or with a region `en-AU`. */
-const isLanguage = (key: string): boolean => /^[a-z]{2}(?:[-_][A-Za-z]{2,4})?$/.test(key)
+/**
+ * Languages in which MediPim's countries write. Any two letters would take `id`, `no` and `mg` for languages, and the number
+ * behind them for a text.
+ */
+const language = /^(?:en|nl|fr|de|es|it)(?:[-_][A-Za-z]{2,4})?$/
 
-const scalar = one((value) => (isScalar(value) ? scalarText(value) : unknownShape))
+const words = one((value) => (typeof value === "string" ? value.trim() : unknownShape))
 
-/** Text, a number, or an object of texts by language: the English one, else the first that is there. */
+/** Text, a number, or an object of texts by language: an English one, else the first that is there. */
 export const text: Read<string | null> = one((value) => {
   if (isScalar(value)) return scalarText(value)
-  if (!isJsonObject(value) || !Object.keys(value).every(isLanguage)) return unknownShape
-  const english = scalar(value.en)
-  return english === null ? scalar(Object.values(value).find((entry) => !isNothing(entry))) : english
+  if (!isJsonObject(value) || !Object.keys(value).every((key) => language.test(key))) return unknownShape
+  const said = Object.entries(value).filter(([, entry]) => !isNothing(entry))
+  const [, entry] = said.find(([key]) => key === "en") ?? said.find(([key]) => /^en[-_]/.test(key)) ?? said[0] ?? []
+  return words(entry)
 })
 
 /** Characters. Postgres takes no index entry of more than a third of a page, and refuses the whole statement. */
@@ -116,10 +147,13 @@ export const time: Read<string | null> = (value) => {
 }
 const unixSeconds = whole(0, 253_402_300_799)
 
+/** Characters. No figure of a catalogue has more, and the `numeric` of Postgres has a limit. */
+const longestDecimal = 40
+
 /** A decimal number, as its digits. */
 export const decimal: Read<string | null> = one((value) => {
   const digits = isScalar(value) ? scalarText(value) : ""
-  return /^[+-]?\d+(?:\.\d+)?$/.test(digits) ? plainNumber(digits) : unknownShape
+  return digits.length <= longestDecimal && /^[+-]?\d+(?:\.\d+)?$/.test(digits) ? plainNumber(digits) : unknownShape
 })
 
 const truths: ReadonlyArray<unknown> = [true, 1, "1", "true"]

@@ -27,11 +27,35 @@ const resultWith = (field: string, value: Json): Record<string, Json> => {
 const fields = [...new Set(columns.map((column) => sourceColumns[column].field))]
 const isNothing = (value: unknown): boolean => value === null || (Array.isArray(value) && value.length === 0)
 
-/** All that a value says: its scalars at any depth. `false`, blank text and null say nothing. */
+const isObject = (value: Json): value is { readonly [key: string]: Json } =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** Keys of which none is a place in a list of three. */
+const codes = ["7", "10", "240904", "10000002", "00012", "9300000000011"]
+/** A list with more gaps than entries is none: its numbers are codes, and a part of what it says. */
+const isByNumber = (value: Json): boolean => {
+  if (!isObject(value)) return false
+  const keys = Object.keys(value)
+  const areNumbers = keys.length > 0 && keys.every((key) => /^\d+$/.test(key))
+  return areNumbers && keys.some((key) => codes.includes(key) || Number(key) >= 2 * keys.length)
+}
+
+/** All that a value says: its scalars at any depth, and codes in the place of keys. `false`, blank text and null say nothing. */
 const said = (value: Json): ReadonlyArray<string | number | boolean> => {
   if (value === null || value === false) return []
   if (typeof value === "string") return value.trim() === "" ? [] : [value.trim()]
-  return typeof value === "object" ? Object.values(value).flatMap(said) : [value]
+  if (typeof value !== "object") return [value]
+  return [...(isByNumber(value) ? Object.keys(value) : []), ...Object.values(value).flatMap(said)]
+}
+
+const isThing = (value: Json): boolean =>
+  isObject(value) && ["id", "code", "name"].some((key) => said(value[key] ?? null).length > 0)
+
+/** An object by codes whose entries do not tell by themselves what they are, unless it is a further member of a thing. */
+const isUnclear = (value: Json): boolean => {
+  if (typeof value !== "object" || value === null || isThing(value)) return false
+  const entries: ReadonlyArray<Json> = Object.values(value)
+  return (isByNumber(value) && !entries.every(isThing)) || entries.some(isUnclear)
 }
 
 const Scalar = Schema.Union([
@@ -59,9 +83,10 @@ const Key = Schema.Literals([
   "0",
   "1",
   "2",
-  "10",
+  ...codes,
   "en",
   "fr",
+  "mg",
   "en-AU",
   "id",
   "name",
@@ -90,6 +115,7 @@ const jsonOf = (drawn: Drawn): Json => {
 const objectKinds: Readonly<Record<string, (keys: ReadonlyArray<string>) => boolean>> = {
   "no key": (keys) => keys.length === 0,
   "one numeric key": (keys) => keys.length === 1 && /^\d+$/.test(keys[0] ?? ""),
+  "keyed by code": (keys) => keys.length > 0 && keys.every((key) => codes.includes(key)),
   "several numeric keys": (keys) => keys.length > 1 && keys.every((key) => /^\d+$/.test(key)),
   "one other key": (keys) => keys.length === 1 && !/^\d+$/.test(keys[0] ?? ""),
   "an id or a code and a name": (keys) => keys.includes("name") && (keys.includes("id") || keys.includes("code")),
@@ -126,10 +152,16 @@ describe("Any JSON in any field", () => {
         } else if (said(value).length > 0 && isNothing(row[column])) {
           // A thing may have no name and still an id, and the other way round: then one column of the field has a value.
           assert.isTrue(isExplicitlyEmpty(column, value), `${column} lost ${JSON.stringify(value)}`)
+        } else if (isUnclear(value) && column !== "organization" && column !== "brand") {
+          // Whether the code or what it leads to is the value, nobody can tell. A name is that of the first thing that has one.
+          assert.isTrue(
+            isNothing(row[column]),
+            `${column} took ${JSON.stringify(row[column])} of ${JSON.stringify(value)}`
+          )
         }
       }
     },
-    { arbitrary: { runs: 3000 } }
+    { arbitrary: { runs: 6000 } }
   )
 
   it("was drawn in every kind of object", () => {
@@ -141,12 +173,11 @@ describe("Any JSON in any field", () => {
 const isExplicitlyEmpty = (column: SourceColumn, value: Json): boolean => {
   const key = column === "gs1_category" ? "code" : "name"
   if (column !== "gs1_category" && column !== "organization" && column !== "brand") return false
-  const isThing = (one: Json): one is { readonly [key: string]: Json } =>
-    typeof one === "object" && one !== null && !Array.isArray(one) && key in one
-  const things = isThing(value) ? [value] : Object.values(value as object)
+  const has = (one: Json): one is { readonly [key: string]: Json } => isObject(one) && key in one
+  const things = has(value) ? [value] : Object.values(value as object)
   return things
     .filter((one) => said(one as Json).length > 0)
-    .every((one) => isThing(one) && said(one[key] ?? null).length === 0)
+    .every((one) => has(one) && said(one[key] ?? null).length === 0)
 }
 
 /** Ways to wrap a value that leave it the only thing that is said. */
@@ -154,7 +185,7 @@ const wrappings: Readonly<Record<string, (value: Json) => Json>> = {
   "as it is": (value) => value,
   "a list of one": (value) => [value],
   "an object with the key 0": (value) => ({ "0": value }),
-  "an object with another numeric key": (value) => ({ "3": value }),
+  "an object with another place": (value) => (typeof value === "string" ? { "1": value } : { "0": value, "1": null }),
   "a list with nothings": (value) => [null, value, "", []],
   "a list that says it twice": (value) => (typeof value === "object" ? [value] : [value, value])
 }
@@ -191,6 +222,9 @@ const meanings: Readonly<
       [{ fr: "Nom", en: "Name" }, "Name"],
       [{ en: "", fr: "Nom" }, "Nom"],
       [{ "en-AU": "Name" }, "Name"],
+      [{ fr: "Nom", en_AU: "Name" }, "Name"],
+      [{ "en-GB": "Nom", en: "Name" }, "Name"],
+      [{ "fr-BE": "", de: "Name" }, "Name"],
       ["Name", "Name"],
       [{ en: ["Name"] }, "Name"]
     ]
@@ -268,6 +302,14 @@ describe("A value that is clear", () => {
     }
   }
 
+  it("is the code of the only thing of an object by codes", () => {
+    const brick = { "10000002": { code: "10000002", title: "x" } }
+    assert.strictEqual(decoded({ gs1Category: brick }).row.gs1_category, "10000002")
+    assert.deepStrictEqual(decoded({ gs1Category: { ...brick, "10000003": { code: "10000003" } } }).unknown, [
+      "gs1_category"
+    ])
+  })
+
   it("is nothing when it says nothing, and false is a value of a flag alone", () => {
     const nothings: ReadonlyArray<Json> = [null, "", " ", [], {}, false, [null], ["", []], { en: "" }, { "0": null }]
     for (const field of fields) {
@@ -323,7 +365,14 @@ describe("Things with an id and a name", () => {
     ["an id beyond 32 bits", [{ id: 3_000_000_000, name: "Five" }], "Five", "unknown"],
     ["a name that is no text", [{ id: 5, name: { value: "Five" } }], "unknown", [5]],
     ["figures that may be ids or names", ["4711"], "unknown", "unknown"],
-    ["a map from id to thing", { "5": { name: "Five" } }, "Five", "unknown"]
+    ["a map from id to name and nothing else", { "5": { name: "Five" } }, "Five", "unknown"],
+    ["a map from id to thing", { "5": five, "4711": six }, "Five", [5, 6]],
+    ["a map from id to a number", { "8": 1, "9": 2 }, "unknown", "unknown"],
+    ["a map from small ids to a number", { "1": 7, "2": 3 }, "unknown", "unknown"],
+    ["a map from id to true", { "8": true }, "unknown", "unknown"],
+    ["a map from id to nothing", { "8": null, "9": [] }, "unknown", "unknown"],
+    ["a map from id to text", { "4711": "Five" }, "unknown", "unknown"],
+    ["a map of which one entry is no thing", { "5": five, "6": null }, "unknown", "unknown"]
   ]
   for (const [what, value, name, ids] of forms) {
     it(`may be ${what}, or are named`, () => {
@@ -355,7 +404,25 @@ describe("A value that is not clear", () => {
     ["ean", [{ code: "1" }]],
     ["status", { a: 1 }],
     ["status", true],
+    ["vat", "1".repeat(41)],
+    ["vat", `0.${"1".repeat(100_000)}`],
     ["name", { value: "Name", unit: "x" }],
+    ["name", { id: 5 }],
+    ["name", { mg: 500, ml: 5 }],
+    ["name", { en: 500 }],
+    ["artgId", { id: 240904 }],
+    ["artgId", { "240904": "Panadol" }],
+    ["artgId", { "240904": { en: "Panadol" } }],
+    ["ean", { "9300000000011": "primary" }],
+    ["ean", { "9300000000011": null }],
+    ["ean", { "9300000000011": true, "9300000000028": false }],
+    ["eanGtin13", { "9300000000011": "" }],
+    ["gs1Category", { "10000002": { title: "Brick" } }],
+    ["publicPrice", { "25": 1495 }],
+    ["vat", { "1": 10 }],
+    ["biocide", { "8": true }],
+    ["biocide", { "8": false }],
+    ["meta.createdAt", { "7": 1_700_000_000 }],
     ["name", [{ locale: "en", value: "Name" }]],
     ["biocide", "yes"],
     ["officialDeletionAt", "2026-01-01"],
@@ -370,7 +437,14 @@ describe("A value that is not clear", () => {
     assert.notDeepEqual(JSON.parse(row.raw), { id: "M1" })
   })
   it("names both times of a meta that is no object", () => {
-    for (const meta of ["x", 7, true, [1, 2], [{ createdAt: 1 }, { createdAt: 2 }]] as ReadonlyArray<Json>) {
+    for (const meta of [
+      "x",
+      7,
+      true,
+      [1, 2],
+      [{ createdAt: 1 }, { createdAt: 2 }],
+      { "7": { createdAt: 1 } }
+    ] as ReadonlyArray<Json>) {
       assert.deepStrictEqual(decoded({ meta }).unknown, ["medipim_created_at", "medipim_updated_at"])
     }
     for (const meta of [null, [], {}, "", false] as ReadonlyArray<Json>)
