@@ -33,6 +33,7 @@ export class StreamBroken extends Schema.TaggedError<StreamBroken>()("StreamBrok
  * changed and the last line ended with a newline; nothing else marks its end (medipim-api-v4.md section 0.2).
  *
  * A line that cannot be read keeps its place: its neighbours prove that it was one record, and the maintainer rejects it.
+ * The last line has no neighbour: without its place it may be the words with which the source gave up.
  * An error line is the source saying that it failed, so the stream is broken.
  */
 export interface StreamCheck {
@@ -51,6 +52,8 @@ const excerpt = (line: Buffer): string => JSON.stringify(printable(line.toString
 export const makeStreamCheck = (): StreamCheck => {
   let received = 0
   let total: number | undefined
+  /** The last line, when it did not say where it stands. */
+  let unplaced: string | undefined
   const broken: StreamCheck["broken"] = (fault, detail) =>
     new StreamBroken({ fault, received, expected: total ?? 0, detail })
 
@@ -62,6 +65,7 @@ export const makeStreamCheck = (): StreamCheck => {
     if (total === undefined) return broken("not-a-stream", `the first line is ${excerpt(line)}`)
     if (received >= total) return broken("total", "more lines than announced")
     received += 1
+    unplaced = excerpt(line)
     return undefined
   }
 
@@ -71,6 +75,7 @@ export const makeStreamCheck = (): StreamCheck => {
     if (index !== received) return broken("gap", `index ${index} came where ${received} was due`)
     if (received >= total) return broken("total", "more lines than announced")
     received += 1
+    unplaced = undefined
     return undefined
   }
 
@@ -82,7 +87,8 @@ export const makeStreamCheck = (): StreamCheck => {
     finish: (isOpen) => {
       if (isOpen) return broken("cut", "the last line has no newline")
       if (total === undefined) return broken("cut", "the answer was empty")
-      return received === total ? undefined : broken("cut", "the stream ended early")
+      if (received !== total) return broken("cut", "the stream ended early")
+      return unplaced === undefined ? undefined : broken("cut", `the last line is no record: ${unplaced}`)
     },
     received: () => received,
     total: () => total ?? 0,

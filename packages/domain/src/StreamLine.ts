@@ -12,13 +12,13 @@ export interface Position {
 
 /** What the first bytes of a line tell without parsing it. */
 export interface Peek extends Position {
-  /** The product id, when the result begins with it. */
+  /** The product id, when the result begins with it and it is printable ASCII, which needs no decoding. */
   readonly id: string | undefined
   /** Byte offset of the result object. */
   readonly resultStart: number
 }
 
-const head = /^\{"meta":\{"total":(\d{1,15}),"index":(\d{1,15})\},"result":(?:(?=\{"id":"([^"\\]{1,100})")|(?=\{))/
+const head = /^\{"meta":\{"total":(\d{1,15}),"index":(\d{1,15})\},"result":(?:(?=\{"id":"([ !#-[\]-~]{1,100})")|(?=\{))/
 const headLength = 200
 
 /** Reads the wrapper of a line in the form the source writes. `undefined` means: parse it to know. */
