@@ -177,6 +177,13 @@ export const removalsOff = (staged: Staged, { snapshot, records }: Scope): strin
   return staged.known !== staged.distinct ? `${staged.known - staged.distinct} lines repeat a product id` : undefined
 }
 
+/** What a person should know of fields in an unknown shape. */
+export const unknownWarnings = (fields: ReadonlyArray<UnknownField>): ReadonlyArray<string> =>
+  fields.map(
+    ({ field, products, example }) =>
+      `${field} came in an unknown shape for ${products} products (for example ${example}): the stored value was kept.`
+  )
+
 /** What a person should know of a run that publishes. */
 export const warningsOf = (staged: Staged, scope: Scope): ReadonlyArray<string> => {
   const keep = removalsOff(staged, scope)
@@ -188,10 +195,7 @@ export const warningsOf = (staged: Staged, scope: Scope): ReadonlyArray<string> 
           `${staged.wentBack} products went back in time (for example ${staged.wentBackExample}): their meta.updatedAt is ` +
             "earlier than the stored one. The newest snapshot counts, so they were updated."
         ]),
-    ...staged.unknownFields.map(
-      ({ field, products, example }) =>
-        `${field} came in an unknown shape for ${products} products (for example ${example}): the stored value was kept.`
-    )
+    ...unknownWarnings(staged.unknownFields)
   ]
 }
 

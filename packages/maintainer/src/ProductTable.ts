@@ -1,14 +1,22 @@
 import type { RunId } from "@medipim/domain/Ids"
-import { columnNames } from "@medipim/domain/ProductColumns"
+import { columnNames, columnTypes } from "@medipim/domain/ProductColumns"
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { type CountedColumns, columnsOf, countsByColumn } from "./ColumnCounts.ts"
 
-/** What the table does not hold though it was written. */
-export interface Unwritten {
+/** Rows that are not as they should be. */
+interface Wrong {
   readonly rows: number
   readonly example: string
+}
+
+/** What was found when the tables were read again after a write. */
+export interface ReadBack {
+  /** Why the tables do not hold what the run wrote, or what it left as it was. */
+  readonly unwritten: string | undefined
+  /** What a person should know of values that are not the ones that were written. */
+  readonly warnings: ReadonlyArray<string>
 }
 
 const names = columnNames.join(", ")
@@ -26,8 +34,32 @@ const upsert = (only: string): string => `INSERT INTO public.products AS p
   ON CONFLICT (id) DO UPDATE SET (${names}, line_hash, changed_at, last_run_id, removed_at) =
     (${columnNames.map((name) => `EXCLUDED.${name}`).join(", ")},
       EXCLUDED.line_hash, EXCLUDED.changed_at, EXCLUDED.last_run_id, NULL)`
+const some = "AND id OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.text[])"
 const upsertAll = upsert("")
-const upsertSome = upsert("AND id OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.text[])")
+const upsertSome = upsert(some)
+
+/** The history of the rows that come, and of those that change. Each document is opened once, whatever its number of keys. */
+const histories = (only: string): ReadonlyArray<string> => [
+  `INSERT INTO medipim.product_changes (run_id, product_id, change, changed_at)
+  SELECT run_id, id, change, pg_catalog.now() FROM medipim.stage_products
+  WHERE run_id OPERATOR(pg_catalog.=) $1::pg_catalog.text AND change OPERATOR(pg_catalog.=) 'inserted'::pg_catalog.text ${only}`,
+  `INSERT INTO medipim.product_changes (run_id, product_id, change, changed_keys, before, changed_at)
+  SELECT s.run_id, s.id, s.change, d.keys, d.before, pg_catalog.now()
+  FROM (
+    SELECT * FROM medipim.stage_products WHERE run_id OPERATOR(pg_catalog.=) $1::pg_catalog.text
+      AND change OPERATOR(pg_catalog.<>) 'inserted'::pg_catalog.text ${only}
+  ) AS s JOIN public.products AS p ON p.id OPERATOR(pg_catalog.=) s.id, LATERAL (
+    SELECT coalesce(pg_catalog.array_agg(coalesce(o.key, n.key) ORDER BY coalesce(o.key, n.key)), '{}') AS keys,
+      pg_catalog.jsonb_object_agg(o.key, o.value) FILTER (WHERE o.value IS NOT NULL) AS before
+    FROM pg_catalog.jsonb_each(p.raw) AS o FULL JOIN pg_catalog.jsonb_each(s.raw) AS n ON o.key OPERATOR(pg_catalog.=) n.key
+    WHERE (o.value OPERATOR(pg_catalog.=) n.value) IS NOT TRUE
+  ) AS d`
+]
+const historiesOfAll = histories("")
+const historiesOfSome = histories(some)
+
+const historyOfRemoved = `INSERT INTO medipim.product_changes (run_id, product_id, change, changed_at)
+  SELECT $1::pg_catalog.text, id, 'removed', pg_catalog.now() FROM pg_catalog.unnest($2::pg_catalog.text[]) AS id`
 
 const markRemoved = `UPDATE public.products
   SET removed_at = pg_catalog.now(), changed_at = pg_catalog.now(), last_run_id = $1::pg_catalog.text
@@ -44,11 +76,9 @@ export class ProductTable extends Context.Service<
     readonly write: (runId: RunId, ids?: ReadonlyArray<string>) => Effect.Effect<void, SqlError>
     /** Marks products as removed, with their history. */
     readonly remove: (runId: RunId, ids: ReadonlyArray<string>) => Effect.Effect<void, SqlError>
-    /** Reads back what a run wrote: the rows that are not there as staged, of `products` or of their history. */
-    readonly unwritten: (runId: RunId, removed: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<string>, SqlError>
-    /** Columns whose values are not the staged ones: somebody else's trigger has rewritten them. */
-    readonly rewritten: (runId: RunId) => Effect.Effect<ReadonlyArray<string>, SqlError>
-    /** Triggers, rules and policies of the table, none of which is ours. */
+    /** Reads the tables again: the rows that the run wrote and removed, their history, and the rows that it left as they were. */
+    readonly readBack: (runId: RunId, removed: ReadonlyArray<string>) => Effect.Effect<ReadBack, SqlError>
+    /** Triggers, rules and policies of the table and types of columns, none of which is ours. */
     readonly interference: Effect.Effect<ReadonlyArray<string>, SqlError>
   }
 >()("maintainer/ProductTable") {
@@ -80,58 +110,70 @@ export class ProductTable extends Context.Service<
       })
 
       const write = Effect.fn("ProductTable.write")(function* (runId: RunId, ids?: ReadonlyArray<string>) {
-        const some = ids === undefined ? sql`` : sql`AND id = ANY(${ids}::text[])`
-        yield* sql`INSERT INTO medipim.product_changes (run_id, product_id, change, changed_at)
-          SELECT run_id, id, change, now() FROM medipim.stage_products
-          WHERE run_id = ${runId} AND change = 'inserted' ${some}`
-        // Each document is opened once, whatever its number of keys.
-        yield* sql`INSERT INTO medipim.product_changes (run_id, product_id, change, changed_keys, before, changed_at)
-          SELECT s.run_id, s.id, s.change, d.keys, d.before, now()
-          FROM (SELECT * FROM medipim.stage_products WHERE run_id = ${runId} AND change <> 'inserted' ${some}) AS s
-          JOIN public.products AS p USING (id), LATERAL (
-            SELECT coalesce(array_agg(key ORDER BY key), '{}') AS keys,
-              jsonb_object_agg(key, o.value) FILTER (WHERE o.value IS NOT NULL) AS before
-            FROM jsonb_each(p.raw) AS o FULL JOIN jsonb_each(s.raw) AS n USING (key)
-            WHERE o.value IS DISTINCT FROM n.value
-          ) AS d`
-        yield* inOwnersPath(ids === undefined ? sql.unsafe(upsertAll, [runId]) : sql.unsafe(upsertSome, [runId, ids]))
+        const [statements, parameters] =
+          ids === undefined
+            ? [[...historiesOfAll, upsertAll], [runId]]
+            : [
+                [...historiesOfSome, upsertSome],
+                [runId, ids]
+              ]
+        yield* inOwnersPath(
+          Effect.forEach(statements, (statement) => sql.unsafe(statement, parameters), { discard: true })
+        )
       })
 
       const remove = Effect.fn("ProductTable.remove")(function* (runId: RunId, ids: ReadonlyArray<string>) {
-        yield* inOwnersPath(sql.unsafe(markRemoved, [runId, ids]))
-        yield* sql`INSERT INTO medipim.product_changes (run_id, product_id, change, changed_at)
-          SELECT ${runId}, id, 'removed', now() FROM unnest(${ids}::text[]) AS id`
+        yield* inOwnersPath(
+          Effect.forEach([markRemoved, historyOfRemoved], (statement) => sql.unsafe(statement, [runId, ids]), {
+            discard: true
+          })
+        )
       })
 
-      const describe = (what: string, { rows, example }: Unwritten): ReadonlyArray<string> =>
+      const describe = (what: string, { rows, example }: Wrong): ReadonlyArray<string> =>
         rows === 0 ? [] : [`${rows} ${what} (for example ${example})`]
 
-      const unwritten = Effect.fn("ProductTable.unwritten")(function* (runId: RunId, removed: ReadonlyArray<string>) {
-        const [changed] = yield* sql<Unwritten>`
+      const unwritten = Effect.fnUntraced(function* (runId: RunId, removed: ReadonlyArray<string>) {
+        const [changed] = yield* sql<Wrong>`
           SELECT count(*)::int AS rows, coalesce(min(s.id), '') AS example
           FROM medipim.stage_products AS s LEFT JOIN public.products AS p
             ON p.id = s.id AND p.content_hash = s.content_hash AND p.last_run_id = s.run_id AND p.removed_at IS NULL
           WHERE s.run_id = ${runId} AND p.id IS NULL`
-        const [gone] = yield* sql<Unwritten>`
+        const [gone] = yield* sql<Wrong>`
           SELECT count(*)::int AS rows, coalesce(min(r.id), '') AS example
           FROM unnest(${removed}::text[]) AS r(id) LEFT JOIN public.products AS p
             ON p.id = r.id AND p.last_run_id = ${runId} AND p.removed_at IS NOT NULL
           WHERE p.id IS NULL`
-        const [untold] = yield* sql<Unwritten>`
+        const [untold] = yield* sql<Wrong>`
           SELECT count(*)::int AS rows, coalesce(min(w.id), '') AS example
           FROM (SELECT id FROM medipim.stage_products WHERE run_id = ${runId} UNION ALL SELECT unnest(${removed}::text[]))
             AS w(id) LEFT JOIN medipim.product_changes AS c ON c.run_id = ${runId} AND c.product_id = w.id
           WHERE c.id IS NULL`
-        const nothing: Unwritten = { rows: 0, example: "" }
+        // Of a stale line the product may have been removed by a newer snapshot.
+        const [missing] = yield* sql<Wrong>`
+          SELECT count(*)::int AS rows, coalesce(min(seen.id), '') AS example
+          FROM (
+            SELECT unnest(unchanged) AS id, true AS present FROM medipim.stage_batches WHERE run_id = ${runId}
+            UNION ALL SELECT unnest(ids), false FROM medipim.stage_batches WHERE run_id = ${runId}
+          ) AS seen LEFT JOIN public.products AS p ON p.id = seen.id AND (p.removed_at IS NULL OR NOT seen.present)
+          WHERE p.id IS NULL`
+        const nothing: Wrong = { rows: 0, example: "" }
         return [
           ...describe("products are not in the table as they were written", changed ?? nothing),
           ...describe("products were not removed", gone ?? nothing),
+          ...describe("products that did not change are missing in the table, or were removed", missing ?? nothing),
           ...describe("changes are missing in medipim.product_changes", untold ?? nothing)
         ]
       })
 
-      const comparison = countsByColumn(written, (column) => `p.${column} IS DISTINCT FROM s.${column}`, "s.id")
-      const rewritten = Effect.fn("ProductTable.rewritten")(function* (runId: RunId) {
+      const types = new Map<string, string>([...columnTypes, ["line_hash", "text"]])
+      // A column of another type is compared as what it should hold.
+      const comparison = countsByColumn(
+        written,
+        (column) => `p.${column}::${types.get(column)} IS DISTINCT FROM s.${column}`,
+        "s.id"
+      )
+      const rewritten = Effect.fnUntraced(function* (runId: RunId) {
         const [found = { counts: [], examples: [] }] = yield* sql.unsafe<CountedColumns>(
           `SELECT ${comparison} FROM medipim.stage_products AS s JOIN public.products AS p USING (id) WHERE s.run_id = $1`,
           [runId]
@@ -145,6 +187,10 @@ export class ProductTable extends Context.Service<
         SELECT 'trigger ' || tgname AS what FROM pg_trigger
           WHERE tgrelid = 'public.products'::regclass AND NOT tgisinternal AND tgenabled <> 'D'
         UNION ALL SELECT 'rule ' || rulename FROM pg_rewrite WHERE ev_class = 'public.products'::regclass
+        UNION ALL SELECT 'column ' || attname || ' of type ' || format_type(atttypid, atttypmod)
+          FROM pg_attribute JOIN unnest(${[...types.keys()]}::text[], ${[...types.values()]}::text[]) AS ours(name, type)
+            ON attname = name
+          WHERE attrelid = 'public.products'::regclass AND (atttypid <> type::regtype OR atttypmod <> -1)
         UNION ALL SELECT 'policy ' || polname FROM pg_policy WHERE polrelid = 'public.products'::regclass
         UNION ALL SELECT 'forced row level security' FROM pg_class
           WHERE oid = 'public.products'::regclass AND relforcerowsecurity
@@ -153,7 +199,21 @@ export class ProductTable extends Context.Service<
         Effect.withSpan("ProductTable.interference")
       )
 
-      return ProductTable.of({ write, remove, unwritten, rewritten, interference })
+      const readBack = Effect.fn("ProductTable.readBack")(function* (runId: RunId, removed: ReadonlyArray<string>) {
+        const wrong = yield* unwritten(runId, removed)
+        const theirs = yield* interference
+        const listed = theirs.length === 0 ? "" : ` On the table are: ${theirs.join(", ")}.`
+        if (wrong.length > 0) return { unwritten: `${wrong.join("; ")}.${listed}`, warnings: [] }
+        // Without them nothing stands between what is written and what is stored.
+        const other = theirs.length === 0 ? [] : yield* rewritten(runId)
+        return {
+          unwritten: undefined,
+          warnings:
+            other.length === 0 ? [] : [`The table does not hold what was written: ${other.join(", ")}.${listed}`]
+        }
+      })
+
+      return ProductTable.of({ write, remove, readBack, interference })
     })
   )
 }

@@ -26,7 +26,7 @@ import { Staging } from "./Staging.ts"
 /** The table refused the rows of a run, for a reason that trying again does not change. */
 export class WriteFailed extends Schema.TaggedError<WriteFailed>()("WriteFailed", { detail: Schema.String }) {
   override get message(): string {
-    return `public.products could not be written: ${this.detail}`
+    return `public.products and its history could not be written: ${this.detail}`
   }
 }
 
@@ -82,15 +82,7 @@ export class Publish extends Context.Service<
         const write = Effect.fnUntraced(function* (runId: RunId, removed: ReadonlyArray<string>) {
           yield* table.write(runId)
           if (removed.length > 0) yield* table.remove(runId, removed)
-          const [unwritten, interference] = [yield* table.unwritten(runId, removed), yield* table.interference]
-          const rewritten = unwritten.length > 0 || interference.length === 0 ? [] : yield* table.rewritten(runId)
-          return {
-            unwritten: unwritten.length === 0 ? undefined : `${unwritten.join("; ")}.${listed(interference)}`,
-            warnings:
-              rewritten.length === 0
-                ? []
-                : [`The table does not hold what was written: ${rewritten.join(", ")}.${listed(interference)}`]
-          }
+          return yield* table.readBack(runId, removed)
         })
 
         const decideAndWrite = Effect.fnUntraced(function* (request: PublishRequest, manifest: Manifest) {

@@ -1,6 +1,7 @@
 import { type RunId, type SnapshotId, timedIdOf } from "@medipim/domain/Ids"
-import { type PublishCounts, PublishRefused } from "@medipim/domain/PublishRules"
+import { type PublishCounts, PublishRefused, unknownWarnings } from "@medipim/domain/PublishRules"
 import { noProgress } from "@medipim/domain/Run"
+import { sumFields, type UnknownField } from "@medipim/domain/UnknownFields"
 import { Busy } from "@medipim/http-api/Failure"
 import type { ReplayRequest, ReplayResult } from "@medipim/http-api/MaintainerApi"
 import { passingFaults } from "@medipim/platform/Postgres"
@@ -12,7 +13,7 @@ import { Catalogue } from "./Catalogue.ts"
 import { ProductTable } from "./ProductTable.ts"
 import { Quarantine } from "./Quarantine.ts"
 import { SnapshotReader, type StoredLine } from "./SnapshotReader.ts"
-import { Stage } from "./Stage.ts"
+import { fieldsIn, Stage } from "./Stage.ts"
 import { type Decided, Staging, textArray } from "./Staging.ts"
 
 /** Lines in memory at once. */
@@ -27,7 +28,9 @@ interface Seen {
   readonly rejected: number
   readonly unchanged: number
   readonly stale: number
+  readonly fields: ReadonlyArray<UnknownField>
 }
+const nothingSeen: Seen = { examined: 0, rejected: 0, unchanged: 0, stale: 0, fields: [] }
 
 const add = (seen: Seen, batch: ReadonlyArray<Decided>): Seen => {
   const of = (tag: string) => batch.filter(({ decision }) => decision._tag === tag).length
@@ -35,7 +38,8 @@ const add = (seen: Seen, batch: ReadonlyArray<Decided>): Seen => {
     examined: seen.examined + batch.length,
     rejected: seen.rejected + of("rejected"),
     unchanged: seen.unchanged + of("unchanged"),
-    stale: seen.stale + of("stale")
+    stale: seen.stale + of("stale"),
+    fields: sumFields([...seen.fields, ...fieldsIn(batch)])
   }
 }
 
@@ -118,7 +122,7 @@ export class Replay extends Context.Service<
 
       /** Decides the waiting lines and stages what they change. */
       const stageWaiting = Effect.fnUntraced(function* (runId: RunId, snapshotId: SnapshotId, request: ReplayRequest) {
-        let seen: Seen = { examined: 0, rejected: 0, unchanged: 0, stale: 0 }
+        let seen = nothingSeen
         for (let behind = -1; ; ) {
           const lines = yield* quarantine.waiting(snapshotId, request, behind, batchSize)
           const last = lines.at(-1)
@@ -180,10 +184,7 @@ export class Replay extends Context.Service<
         yield* begin(runId, request)
         const snapshotId = Option.getOrUndefined(yield* order.current)
         const superseded = yield* quarantine.superseded(snapshotId ?? null, request)
-        const seen =
-          snapshotId === undefined
-            ? { examined: 0, rejected: 0, unchanged: 0, stale: 0 }
-            : yield* stageWaiting(runId, snapshotId, request)
+        const seen = snapshotId === undefined ? nothingSeen : yield* stageWaiting(runId, snapshotId, request)
         const counts = yield* countsOf(runId, snapshotId, seen)
         const replayed = seen.examined - seen.rejected
         const result = { examined: seen.examined, replayed, stillRejected: seen.rejected, superseded, counts }
@@ -191,13 +192,14 @@ export class Replay extends Context.Service<
           return yield* new TakenBack({ result: { runId: null, ...result } })
         }
         yield* table.write(runId)
-        const unwritten = yield* table.unwritten(runId, [])
-        if (unwritten.length > 0) {
-          const message = `Nothing was published: ${unwritten.join("; ")}.`
+        const done = yield* table.readBack(runId, [])
+        if (done.unwritten !== undefined) {
+          const message = `Nothing was published: ${done.unwritten}`
           return yield* new PublishRefused({ reason: "not-written", message, counts })
         }
+        const warnings = [...unknownWarnings(seen.fields), ...done.warnings]
         yield* staging.clear(runId)
-        yield* catalogue.close({ runId, published: true, counts, warnings: [] }, snapshotId)
+        yield* catalogue.close({ runId, published: true, counts, warnings }, snapshotId)
         yield* end(runId, counts)
         return { runId, ...result }
       })

@@ -39,7 +39,8 @@ interface Tally {
 
 const nothingTallied: Tally = { counts: nothingYet, fields: [] }
 
-const fieldsIn = (batch: ReadonlyArray<Decided>): ReadonlyArray<UnknownField> =>
+/** The fields of these lines that came in an unknown shape. */
+export const fieldsIn = (batch: ReadonlyArray<Decided>): ReadonlyArray<UnknownField> =>
   batch.flatMap(({ decision }) => {
     if (decision._tag === "rejected" || decision.unknown.length === 0) return []
     const example = "row" in decision ? decision.row.id : decision.id

@@ -75,6 +75,11 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("What a tr
       drop: dropTrigger,
       named: /M000000007.*trigger shop_trigger/
     },
+    "a trigger that deletes another product": {
+      make: trigger("DELETE FROM products WHERE id = 'M000000003'; RETURN NULL;", isSeven, "AFTER"),
+      drop: dropTrigger,
+      named: /M000000003.*trigger shop_trigger/
+    },
     "a trigger that drops the history": {
       make: [
         "CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
@@ -103,6 +108,45 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("What a tr
       })
     )
   }
+
+  it.effect("stops the publish when a product that did not change is gone, whoever took it", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient
+      const seven = products(200).map((one, n) => (n === 7 ? { ...one, publicPrice: 5000 } : one))
+      const takes: ReadonlyArray<readonly [ReadonlyArray<string>, ReadonlyArray<string>]> = [
+        [trigger("DELETE FROM products WHERE id = 'M000000003'; RETURN NULL;", isSeven, "AFTER"), dropTrigger],
+        [
+          trigger("UPDATE products SET removed_at = now() WHERE id = 'M000000003'; RETURN NULL;", isSeven, "AFTER"),
+          dropTrigger
+        ]
+      ]
+      for (const [make, drop] of takes) {
+        yield* empty
+        yield* sync(products(200))
+        const before = yield* rows
+        yield* withObjects(
+          make,
+          drop,
+          Effect.gen(function* () {
+            assert.match(
+              refused(yield* Effect.flip(sync(seven))),
+              /1 products that did not change are missing in the table, or were removed \(for example M000000003\)\. On the table are: trigger/
+            )
+            assert.deepStrictEqual(yield* rows, before)
+          })
+        )
+      }
+      // Between the two steps of a run.
+      const { runId, snapshotId } = yield* stagedRun(seven)
+      yield* sql`DELETE FROM public.products WHERE id = 'M000000003'`
+      const { run } = yield* Publish
+      assert.match(
+        refused(yield* Effect.flip(run({ runId, snapshotId }))),
+        /1 products that did not change are missing .*M000000003\)\.$/
+      )
+      assert.deepInclude((yield* sync(seven)).counts, { inserted: 1, updated: 1, unchanged: 198 })
+    })
+  )
 
   it.effect("stops the publish when a removal is swallowed", () =>
     Effect.gen(function* () {
@@ -149,6 +193,35 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("What a tr
           assert.isTrue(published)
           assert.deepStrictEqual(warnings, [
             "The table does not hold what was written: name of 1 products (for example M000000007). On the table are: trigger shop_trigger."
+          ])
+        })
+      )
+    })
+  )
+
+  it.effect("is a warning when a column of another type holds another value, and none when it holds the same", () =>
+    Effect.gen(function* () {
+      yield* empty
+      const before = yield* rows
+      assert.deepStrictEqual(before, [])
+      yield* withObjects(
+        [
+          "ALTER TABLE public.products ALTER vat TYPE numeric(6,1), ALTER name TYPE varchar(300), ALTER status TYPE char(9)",
+          "ALTER TABLE public.products ALTER public_price_cents TYPE bigint"
+        ],
+        [
+          "ALTER TABLE public.products ALTER vat TYPE numeric, ALTER name TYPE text, ALTER status TYPE text",
+          "ALTER TABLE public.products ALTER public_price_cents TYPE int"
+        ],
+        Effect.gen(function* () {
+          const { published, warnings } = yield* sync(
+            products(200).map((one, n) => ({ ...one, status: "in-active", vat: n === 7 ? "12.55" : "10.0" }))
+          )
+          assert.isTrue(published)
+          assert.deepStrictEqual(warnings, [
+            "The table does not hold what was written: vat of 1 products (for example M000000007). On the table are: " +
+              "column name of type character varying(300), column public_price_cents of type bigint, " +
+              "column status of type character(9), column vat of type numeric(6,1)."
           ])
         })
       )
@@ -220,6 +293,9 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })(
             "CREATE TABLE public.product_audit (id text, note text)",
             "CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO product_audit VALUES (NEW.id, from_extension()); RETURN NULL; END $$",
             "CREATE TRIGGER shop_audit AFTER INSERT OR UPDATE ON public.products FOR EACH ROW EXECUTE FUNCTION theirs()",
+            "CREATE TABLE public.change_audit (note text)",
+            "CREATE FUNCTION public.of_changes() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO change_audit VALUES (from_extension()); RETURN NULL; END $$",
+            "CREATE TRIGGER shop_changes AFTER INSERT ON medipim.product_changes FOR EACH ROW EXECUTE FUNCTION of_changes()",
             "CREATE CONSTRAINT TRIGGER shop_later AFTER INSERT ON public.products DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION theirs()",
             "CREATE FUNCTION public.my_unaccent(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT translate(t, ''éü'', ''eu'')'",
             "CREATE FUNCTION public.f_unaccent(t text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN my_unaccent(t); END $$",
@@ -231,7 +307,8 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })(
             "DROP FUNCTION public.f_unaccent(text) CASCADE",
             "DROP FUNCTION public.my_unaccent(text) CASCADE",
             ...dropTrigger,
-            "DROP TABLE public.product_audit",
+            "DROP FUNCTION public.of_changes() CASCADE",
+            "DROP TABLE public.product_audit, public.change_audit",
             "DROP SCHEMA extensions CASCADE"
           ],
           Effect.gen(function* () {
@@ -248,6 +325,9 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })(
             // 100 inserted by two triggers; 99 updated and one removed by one.
             assert.deepStrictEqual(yield* sql`SELECT note, count(*)::int AS n FROM public.product_audit GROUP BY 1`, [
               { note: "there", n: 300 }
+            ])
+            assert.deepStrictEqual(yield* sql`SELECT note, count(*)::int AS n FROM public.change_audit GROUP BY 1`, [
+              { note: "there", n: 200 }
             ])
           })
         )
@@ -286,6 +366,9 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })(
             "CREATE FUNCTION public.count(text) RETURNS bigint LANGUAGE sql AS 'SELECT 0::bigint'",
             "CREATE FUNCTION public.text_never(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT false'",
             "CREATE OPERATOR public.= (LEFTARG = text, RIGHTARG = text, FUNCTION = public.text_never)",
+            "CREATE FUNCTION public.jsonb_always(jsonb, jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+            "CREATE OPERATOR public.= (LEFTARG = jsonb, RIGHTARG = jsonb, FUNCTION = public.jsonb_always)",
+            "CREATE FUNCTION public.jsonb_each(jsonb) RETURNS TABLE (key text, value jsonb) LANGUAGE sql AS 'SELECT ''shadow'', ''1''::jsonb'",
             "CREATE TABLE public.sync_runs (id text)",
             "CREATE TABLE public.stage_products (id text)",
             "ALTER DATABASE postgres SET search_path = public, pg_catalog"
@@ -293,13 +376,19 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })(
           [
             "ALTER DATABASE postgres RESET search_path",
             "DROP TABLE public.stage_products, public.sync_runs",
-            "DROP OPERATOR public.= (text, text)",
+            "DROP OPERATOR public.= (text, text), public.= (jsonb, jsonb)",
+            "DROP FUNCTION public.jsonb_always(jsonb, jsonb), public.jsonb_each(jsonb)",
             "DROP FUNCTION public.text_never(text, text), public.count(text), public.unnest(text[]), public.now()"
           ],
           Effect.gen(function* () {
             const sql = yield* SqlClient
             assert.deepInclude((yield* sync(products(100))).counts, { inserted: 100 })
-            assert.deepInclude((yield* sync(products(99))).counts, { unchanged: 99, removed: 1 })
+            const changed = products(99).map((one, n) => (n === 7 ? { ...one, publicPrice: 5000 } : one))
+            assert.deepInclude((yield* sync(changed)).counts, { unchanged: 98, updated: 1, removed: 1 })
+            assert.deepStrictEqual(
+              yield* sql`SELECT product_id AS id, changed_keys AS keys, before FROM medipim.product_changes WHERE change = 'updated'`,
+              [{ id: "M000000007", keys: ["publicPrice"], before: { publicPrice: 107 } }]
+            )
             const [young] = yield* sql`SELECT bool_and(changed_at > '2020-01-01') AS all FROM public.products`
             assert.deepStrictEqual(young, { all: true })
           })
