@@ -10,7 +10,7 @@ export const PublishCounts = Schema.Struct({
   inserted: Count,
   updated: Count,
   unchanged: Count,
-  /** Older than what is stored (`meta.updatedAt`): not written. */
+  /** Of an older snapshot or a replay, and not later than what is stored (`meta.updatedAt`): not written. */
   stale: Count,
   restored: Count,
   removed: Count,
@@ -184,11 +184,28 @@ export const unknownWarnings = (fields: ReadonlyArray<UnknownField>): ReadonlyAr
       `${field} came in an unknown shape for ${products} products (for example ${example}): the stored value was kept.`
   )
 
+/** Some products lose a value every night: that is told when they are many, or more than this share of those that have one. */
+const lossWorthTelling = { products: 20, share: 0.05 }
+const isWorthTelling = ({ products, holders }: LostField): boolean =>
+  products >= lossWorthTelling.products || (products > 1 && products > holders * lossWorthTelling.share)
+
 /** What a person should know of a run that publishes. */
 export const warningsOf = (staged: Staged, scope: Scope): ReadonlyArray<string> => {
   const keep = removalsOff(staged, scope)
   return [
     ...(keep === undefined ? [] : [`No product was removed: ${keep}.`]),
+    ...(staged.newerPublished === null || staged.inserted + staged.restored === 0
+      ? []
+      : [
+          `${staged.inserted} products were added and ${staged.restored} restored from this snapshot, which is older than ` +
+            `${staged.newerPublished}: the newer one may not have them.`
+        ]),
+    ...staged.lostFields
+      .filter(isWorthTelling)
+      .map(
+        ({ field, products, holders, example }) =>
+          `${field} lost its value in ${products} of ${holders} products (for example ${example}).`
+      ),
     ...(staged.wentBack === 0
       ? []
       : [

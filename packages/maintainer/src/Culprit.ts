@@ -24,8 +24,12 @@ export const culpritOf = Effect.fn("Culprit.of")(function* (runId: RunId) {
   const sql = yield* SqlClient
   const table = yield* ProductTable
 
+  /** What is not about the values, a database that goes away or a lock, ends the search: it proves nothing of these rows. */
   const fails = (ids: ReadonlyArray<string>) =>
-    Effect.match(sql.withTransaction(table.write(runId, ids)), { onSuccess: () => false, onFailure: () => true })
+    sql.withTransaction(table.write(runId, ids)).pipe(
+      Effect.as(false),
+      Effect.catchIf(isOfValues, () => Effect.succeed(true))
+    )
 
   const search = Effect.gen(function* () {
     yield* sql`SET LOCAL statement_timeout = 0`

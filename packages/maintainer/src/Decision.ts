@@ -82,8 +82,8 @@ export const decode = ({ line, id, lineHash }: Peeked): Decoded => {
 export type Winner =
   /** The line: its snapshot was requested after everything that was published. */
   | "line"
-  /** The one with the later `meta.updatedAt`: the line may be older than what is stored. */
-  | "later"
+  /** What is stored, unless the line says that it is later (`meta.updatedAt`): a newer snapshot was published before. */
+  | "stored"
 
 /** Compares by content. A product that comes back is restored whatever its age. */
 export const decide = (decoded: Decoded, known: Known | undefined, winner: Winner): Decision => {
@@ -92,11 +92,11 @@ export const decide = (decoded: Decoded, known: Known | undefined, winner: Winne
   if (known === undefined) return { _tag: "inserted", row, lineHash, unknown }
   if (known.removed) return { _tag: "restored", row, lineHash, unknown }
   if (known.content_hash === row.content_hash) return { _tag: "unchanged", id: row.id, unknown }
-  const isOlder =
-    known.updated_at !== null &&
-    row.medipim_updated_at !== null &&
-    Date.parse(row.medipim_updated_at) < Date.parse(known.updated_at)
-  return isOlder && winner === "later"
-    ? { _tag: "stale", id: row.id, unknown }
-    : { _tag: "updated", row, lineHash, unknown }
+  // Of a stored product without an age nothing tells that it is newer.
+  const isLater =
+    known.updated_at === null ||
+    (row.medipim_updated_at !== null && Date.parse(row.medipim_updated_at) > Date.parse(known.updated_at))
+  return winner === "line" || isLater
+    ? { _tag: "updated", row, lineHash, unknown }
+    : { _tag: "stale", id: row.id, unknown }
 }

@@ -1,6 +1,6 @@
 import type { RunId } from "@medipim/domain/Ids"
 import { type SourceColumn, sourceColumns } from "@medipim/domain/ProductColumns"
-import { type LostField, lossLimit } from "@medipim/domain/PublishRules"
+import type { LostField } from "@medipim/domain/PublishRules"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { type CountedColumns, columnsOf, countsByColumn, hasValue, sourceColumnNames } from "./ColumnCounts.ts"
@@ -34,8 +34,8 @@ export const lostFields = Effect.fn("LostFields.lostFields")(function* (runId: R
     WHERE s.run_id = $1 AND s.change = 'updated'`,
     [runId]
   )
-  const many = columnsOf(sourceColumnNames, losses).filter(({ rows }) => rows >= lossLimit.products)
-  if (many.length === 0) return []
+  const losing = columnsOf(sourceColumnNames, losses)
+  if (losing.length === 0) return []
   const [holders = none] = yield* sql.unsafe<CountedColumns>(
     `SELECT ${held} FROM public.products AS p WHERE p.removed_at IS NULL`
   )
@@ -45,7 +45,7 @@ export const lostFields = Effect.fn("LostFields.lostFields")(function* (runId: R
   )
   const [heldBy, gainedBy] = [rowsOf(holders), rowsOf(gains)]
   const fields = new Map<string, LostField>()
-  for (const { column, rows, example } of many) {
+  for (const { column, rows, example } of losing) {
     const field = fieldOf(column)
     const products = rows - (gainedBy.get(column) ?? 0)
     // Two columns may come from one field.

@@ -82,8 +82,9 @@ export class Replay extends Context.Service<
       })
 
       /**
-       * Where a newer snapshot was published in part, and where the snapshot itself has written another line of a product, only
-       * a line that says that it is newer overwrites: nothing else tells which of them is.
+       * A line that says that it is older than what is stored overwrites nothing. Where a newer snapshot was published in part,
+       * and where the snapshot itself has written another line of the product, it has to say that it is newer: nothing else
+       * tells which of them is.
        */
       const notOverNewer = Effect.fnUntraced(function* (snapshotId: SnapshotId, batch: ReadonlyArray<Decided>) {
         const rows = batch.flatMap(({ decision }) => ("row" in decision ? [decision.row] : []))
@@ -91,10 +92,11 @@ export class Replay extends Context.Service<
           JOIN unnest(${textArray(rows.map(({ id }) => id))},
             ${textArray(rows.map((row) => row.medipim_updated_at))}::timestamptz[]) AS line (id, updated_at)
             ON line.id = p.id
-          WHERE p.removed_at IS NULL AND (line.updated_at > p.medipim_updated_at) IS NOT TRUE
-            AND EXISTS (SELECT FROM medipim.published_snapshots AS o
+          WHERE p.removed_at IS NULL AND (line.updated_at < p.medipim_updated_at
+            OR (line.updated_at > p.medipim_updated_at) IS NOT TRUE AND EXISTS (
+              SELECT FROM medipim.published_snapshots AS o
               WHERE (o.snapshot_id = ${snapshotId} AND o.run_id = p.last_run_id) OR o.seq > (
-                SELECT max(seq) FROM medipim.published_snapshots WHERE snapshot_id = ${snapshotId}))`
+                SELECT max(seq) FROM medipim.published_snapshots WHERE snapshot_id = ${snapshotId})))`
         const ids = new Set(kept.map(({ id }) => id))
         return batch.map((decided): Decided => {
           const { decision, line } = decided
@@ -133,7 +135,7 @@ export class Replay extends Context.Service<
               Effect.as(Effect.logWarning(`Rejected lines cannot be read again: ${error.message}`), lines)
             )
           )
-          const batch = yield* notOverNewer(snapshotId, yield* stage.decide(whole, "later"))
+          const batch = yield* notOverNewer(snapshotId, yield* stage.decide(whole, "line"))
           const passed = batch.filter(({ decision }) => decision._tag !== "rejected")
           if (passed.length > 0) yield* staging.write(runId, snapshotId, passed, () => true)
           const records = passed.map(({ line }) => line.record)

@@ -121,7 +121,7 @@ export class Stage extends Context.Service<
             const range: Chunk = { offset, limit: Math.max(0, Math.min(limit, manifest.records - offset)) }
             yield* staging.restart(runId, range)
             yield* staging.sweep
-            const winner = Option.isNone(yield* order.newerThan(snapshotId)) ? "line" : "later"
+            const winner = Option.isNone(yield* order.newerThan(snapshotId)) ? "line" : "stored"
             let texts = Math.max(fewestTexts, Math.ceil(manifest.records * rejectedLimit))
             const keepsText = () => texts-- > 0
             const tally = yield* reader.lines(manifest, range).pipe(

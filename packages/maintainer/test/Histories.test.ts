@@ -167,7 +167,7 @@ const outcomeOf = (product: Product, entry: ReturnType<Catalogue["get"]>, isNewe
   if (entry === undefined) return "inserted"
   if (entry.removed) return "restored"
   if (isDeepStrictEqual(entry.content, product)) return "unchanged"
-  return product.meta.updatedAt < entry.content.meta.updatedAt && !isNewest ? "stale" : "updated"
+  return product.meta.updatedAt > entry.content.meta.updatedAt || isNewest ? "updated" : "stale"
 }
 
 const priceOf = ({ publicPrice }: Product, entry: ReturnType<Catalogue["get"]>): number | null =>
@@ -175,7 +175,7 @@ const priceOf = ({ publicPrice }: Product, entry: ReturnType<Catalogue["get"]>):
 
 /**
  * The model: what a run over these lines makes of the catalogue. In the newest snapshot the content counts, whatever its times
- * say; the lines of an older one give way to what is later, and remove nothing.
+ * say; the lines of an older one give way to what is not earlier, and remove nothing.
  */
 const modelOf = (before: Catalogue, lines: ReadonlyArray<Line>, run: string, isNewest: boolean) => {
   const after = new Map(before)

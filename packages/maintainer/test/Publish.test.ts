@@ -155,17 +155,37 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Publish",
     })
   )
 
-  it.effect("lets an older snapshot overwrite nothing that is later", () =>
+  it.effect("lets an older snapshot overwrite only what it says it is later than, and tells what it adds", () =>
     Effect.gen(function* () {
       yield* empty
-      const older = yield* snapshotOf(products(20).map((source) => ({ ...source, publicPrice: 1 })))
-      const later = { createdAt: 1_700_000_004, updatedAt: 1_800_000_000 }
-      yield* sync(products(20).map((source, n) => (n === 4 ? product(n, { meta: later }) : source)))
-      const runId = yield* beginRun()
-      yield* stageAll(runId, older)
-      const { counts } = yield* (yield* Publish).run({ runId, snapshotId: older })
-      assert.deepInclude(counts, { stale: 1, updated: 19 })
-      assert.strictEqual((yield* rows)[4]?.price, 104)
+      const { createdAt, updatedAt } = product(4).meta as { readonly createdAt: number; readonly updatedAt: number }
+      const ages: ReadonlyArray<readonly [stored: number | null, ofLine: number | null, price: number]> = [
+        [updatedAt + 1, updatedAt, 104],
+        [updatedAt, updatedAt, 104],
+        [updatedAt, null, 104],
+        [updatedAt, updatedAt + 1, 1],
+        // Nothing tells that what is stored is newer: a way back for who has taken the age away.
+        [null, updatedAt, 1],
+        [null, null, 1]
+      ]
+      for (const [stored, ofLine, price] of ages) {
+        const older = yield* snapshotOf([
+          product(4, { publicPrice: 1, meta: { createdAt, updatedAt: ofLine } }),
+          product(21)
+        ])
+        yield* empty
+        yield* sync([product(4, { meta: { createdAt, updatedAt: stored } })], { force: true })
+        const runId = yield* beginRun()
+        yield* stageAll(runId, older)
+        const { counts, warnings } = yield* (yield* Publish).run({ runId, snapshotId: older })
+        const at = JSON.stringify([stored, ofLine])
+        assert.deepInclude(counts, price === 1 ? { stale: 0, updated: 1 } : { stale: 1, updated: 0 }, at)
+        assert.strictEqual((yield* rows)[0]?.price, price, at)
+        assert.match(
+          warnings.join(" "),
+          /1 products were added and 0 restored from this snapshot, which is older than /
+        )
+      }
     })
   )
 

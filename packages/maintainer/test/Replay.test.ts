@@ -111,6 +111,27 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Replay", 
     })
   )
 
+  it.effect("names what it did not understand, and what the table does not hold as it was written", () =>
+    Effect.gen(function* () {
+      yield* rejectedBefore(new Map([[2, { publicPrice: "free", name: { en: "new" }, meta: later }]]))
+      const sql = yield* SqlClient
+      const { runId } = yield* Effect.acquireUseRelease(
+        Effect.andThen(
+          sql`CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.name := 'theirs'; RETURN NEW; END $$`,
+          sql`CREATE TRIGGER shop_trigger BEFORE INSERT OR UPDATE ON public.products FOR EACH ROW EXECUTE FUNCTION public.theirs()`
+        ),
+        () => Effect.flatMap(Replay, ({ run }) => run({})),
+        () => Effect.orDie(sql`DROP FUNCTION public.theirs() CASCADE`)
+      )
+      const [kept] = yield* sql<{ readonly warnings: ReadonlyArray<string> }>`
+        SELECT result -> 'warnings' AS warnings FROM medipim.sync_runs WHERE id = ${runId}`
+      assert.deepStrictEqual(kept?.warnings, [
+        "publicPrice came in an unknown shape for 1 products (for example M000000002): the stored value was kept.",
+        "The table does not hold what was written: name of 1 products (for example M000000002). On the table are: trigger shop_trigger."
+      ])
+    })
+  )
+
   it.effect("does nothing the second time", () =>
     Effect.gen(function* () {
       yield* rejectedBefore(learned)

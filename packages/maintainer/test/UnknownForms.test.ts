@@ -182,19 +182,28 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })(
         assert.strictEqual(refused?.reason, "values-lost")
         assert.match(refused?.message ?? "", /brands of 100 of 100 products .* would lose its value.*renamed/)
         assert.deepInclude(yield* rowOf(product(3).id), { brand: "Seven" })
-        assert.deepInclude((yield* sync(renamed, { force: true })).counts, { updated: 100 })
+        const { counts, warnings } = yield* sync(renamed, { force: true })
+        assert.deepInclude(counts, { updated: 100 })
+        assert.deepStrictEqual(warnings, ["brands lost its value in 100 of 100 products (for example M000000000)."])
         assert.deepInclude(yield* rowOf(product(3).id), { brand: null, brand_ids: [] })
       })
     )
 
-    it.effect("passes when it is tolerated, and when few products lose it", () =>
+    it.effect("passes when it is tolerated, and when few products lose it, and is named all the same", () =>
       Effect.gen(function* () {
         yield* empty
         yield* sync(branded)
-        yield* sync(branded.map(({ fred: _gone, ...one }) => one))
+        const tolerated = yield* sync(branded.map(({ fred: _gone, ...one }) => one))
         assert.deepInclude(yield* rowOf(product(3).id), { fred: null, brand: "Seven" })
-        yield* sync(branded.map(({ brands, ...one }, n) => (n < 19 ? one : { ...one, brands })))
+        assert.deepStrictEqual(tolerated.warnings, [
+          "fred lost its value in 100 of 100 products (for example M000000000)."
+        ])
+        const without = (count: number) =>
+          branded.map(({ brands, ...one }, n) => (n < count ? one : { ...one, brands }))
+        assert.deepStrictEqual((yield* sync(without(5))).warnings, [])
         assert.deepInclude(yield* rowOf(product(3).id), { brand: null })
+        const { warnings } = yield* sync(without(19))
+        assert.include(warnings, "brands lost its value in 14 of 95 products (for example M000000005).")
       })
     )
 

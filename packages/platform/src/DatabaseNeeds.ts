@@ -13,8 +13,17 @@ const written = [...columnNames, "line_hash"]
 const all = ["SELECT", "INSERT", "UPDATE", "DELETE"] as const
 const runs: TableNeed = {
   table: "medipim.sync_runs",
-  columns: ["id", "seq", "mode", "options", "status", "phase", "snapshot_id", "progress", "failure", "result"],
+  columns: [
+    ...["id", "seq", "mode", "options", "status", "phase", "snapshot_id", "progress", "failure", "result"],
+    ...["started_at", "ended_at", "published_at", "notified_at"]
+  ],
   rights: all
+}
+/** A view. */
+const publishes: TableNeed = {
+  table: "medipim.published_snapshots",
+  columns: ["snapshot_id", "seq", "run_id", "run_seq", "published_at", "requested_at", "whole"],
+  rights: ["SELECT"]
 }
 const changes: TableNeed = {
   table: "medipim.product_changes",
@@ -23,7 +32,10 @@ const changes: TableNeed = {
 }
 const rejected: TableNeed = {
   table: "medipim.rejected_records",
-  columns: ["run_id", "record", "snapshot_id", "part", "line_index", "product_id", "reason", "raw", "line_bytes"],
+  columns: [
+    ...["run_id", "record", "snapshot_id", "part", "line_index", "product_id", "reason", "raw", "line_bytes"],
+    ...["rejected_at", "replayed_by"]
+  ],
   rights: all
 }
 
@@ -39,20 +51,29 @@ export const maintainerNeeds: ReadonlyArray<TableNeed> = [
     columns: ["run_id", "first_record", "ids", "unchanged", "unchanged_at"],
     rights: all
   },
-  { table: "medipim.sync_chunks", columns: ["run_id", "first_record", "records", "unknown_fields"], rights: all },
-  { table: "medipim.sync_cancellations", columns: ["run_id"], rights: ["SELECT"] },
+  {
+    table: "medipim.sync_chunks",
+    columns: [
+      ...["run_id", "first_record", "records", "inserted", "updated", "restored", "unchanged", "stale", "rejected"],
+      ...["unknown_fields", "staged_at"]
+    ],
+    rights: all
+  },
+  { table: "medipim.sync_cancellations", columns: ["run_id", "requested_at"], rights: ["SELECT"] },
   runs,
+  publishes,
   changes,
   rejected
 ]
 
 export const orchestratorNeeds: ReadonlyArray<TableNeed> = [
   runs,
+  publishes,
   changes,
   rejected,
-  { table: "medipim.sync_cancellations", columns: ["run_id"], rights: ["SELECT", "INSERT"] },
+  { table: "medipim.sync_cancellations", columns: ["run_id", "requested_at"], rights: ["SELECT", "INSERT"] },
   { table: "medipim.sync_waits", columns: ["run_id", "waits"], rights: all },
-  { table: "medipim.sync_schedule", columns: ["cron", "timezone", "handled_until"], rights: all }
+  { table: "medipim.sync_schedule", columns: ["one_row", "cron", "timezone", "handled_until"], rights: all }
 ]
 
 interface Faults {

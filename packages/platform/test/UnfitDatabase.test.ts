@@ -107,6 +107,22 @@ layer(database, { excludeTestServices: true, timeout: "60 seconds" })(
       })
     )
 
+    it.effect("is looked through whole: each table, view and column that the migrations have made for a sync", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient
+        const made = yield* sql<{ readonly name: string }>`
+          SELECT relname || '.' || attname AS name
+          FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+          WHERE relkind IN ('r', 'v') AND attnum > 0 AND NOT attisdropped
+            AND (relnamespace = 'medipim'::regnamespace OR attrelid = 'public.products'::regclass)
+            AND relname NOT LIKE 'cluster\\_%' AND relname <> 'migrations'`
+        const needed = [...maintainerNeeds, ...orchestratorNeeds].flatMap(({ table, columns }) =>
+          columns.map((column) => `${table.split(".")[1]}.${column}`)
+        )
+        assert.deepStrictEqual(made.map(({ name }) => name).sort(), [...new Set(needed)].sort())
+      })
+    )
+
     it.effect("is named with the rights that the role lacks", () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient
