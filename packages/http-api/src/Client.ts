@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type { Run } from "@medipim/domain/Run"
 import type { SyncOptions } from "@medipim/domain/SyncOptions"
@@ -31,15 +32,6 @@ export interface Client extends AsyncDisposable {
 }
 
 const lookEveryMillis = 2000
-
-const pause = (millis: number, signal: AbortSignal | undefined): Promise<void> =>
-  new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, millis)
-    signal?.addEventListener("abort", () => {
-      clearTimeout(timer)
-      reject(signal.reason as Error)
-    })
-  })
 
 /** `baseUrl` without a path, for example `https://orchestrator.internal:3003`. */
 export const createClient = (address: { readonly baseUrl: string; readonly adminKey: string }): Client => {
@@ -76,7 +68,8 @@ export const createClient = (address: { readonly baseUrl: string; readonly admin
           throw error
         })
         if (now !== undefined && now.status !== "running") return now
-        await pause(lookEveryMillis, signal)
+        // An abort ends the pause; the top of the loop throws its reason.
+        await setTimeout(lookEveryMillis, undefined, { signal }).catch(() => {})
       }
     },
     close: () => runtime.dispose(),
