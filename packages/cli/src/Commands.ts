@@ -66,9 +66,9 @@ const sync = Command.make(
       Flag.optional,
       Flag.withDescription("maintain-only: the snapshot to stage")
     ),
-    forceRefresh: asked("force-refresh", "download anew even when a fresh unpublished snapshot is there"),
-    force: asked("force", "publish in spite of the brake on removals and rejected lines"),
-    dryRun: asked("dry-run", "work out the changes, write none"),
+    forceRefresh: asked("force-refresh", "download again even if a fresh unpublished snapshot exists"),
+    force: asked("force", "publish despite the brakes on removals, rejected lines, unknown shapes and lost values"),
+    dryRun: asked("dry-run", "compute the changes without writing them"),
     debug: asked("debug", "log this run in detail"),
     detach: asked("detach", "do not wait for the end of the run")
   },
@@ -192,7 +192,7 @@ const replay = Command.make(
     json,
     runId: Flag.String("run-id").pipe(Flag.withSchema(RunId), Flag.optional, Flag.withDescription("of this run only")),
     reason: Flag.String("reason").pipe(Flag.optional, Flag.withDescription("with this text in the reason")),
-    dryRun: asked("dry-run", "work out the changes, write none")
+    dryRun: asked("dry-run", "compute the changes without writing them")
   },
   Effect.fnUntraced(function* ({ json, runId, reason, dryRun }) {
     const client = yield* MaintainerClient

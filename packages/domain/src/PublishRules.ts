@@ -1,26 +1,27 @@
 import { Schema } from "effect"
+import { described } from "./Described.ts"
 import type { UnknownField } from "./UnknownFields.ts"
 
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
-/** What a publish does, or in a dry run would do, to the catalogue. Counts of products. */
+/** What a publish does, or in a dry run would do, to the catalogue. */
 export const PublishCounts = Schema.Struct({
-  /** Records of the snapshot that the run was to stage. */
-  records: Count,
-  inserted: Count,
-  updated: Count,
-  unchanged: Count,
-  /** Of an older snapshot or a replay, and not later than what is stored (`meta.updatedAt`): not written. */
-  stale: Count,
-  restored: Count,
-  removed: Count,
-  rejected: Count,
-  /** Further lines of a product that the snapshot names more than once: the newest one counts. */
-  duplicates: Count
+  records: described(Count, "Records in the range of the run. The other counts, without removed, add up to it."),
+  inserted: described(Count, "Products that were not in the table."),
+  updated: described(Count, "Products whose content changed."),
+  unchanged: described(Count, "Products whose content is the stored one; nothing is written."),
+  stale: described(
+    Count,
+    "Products of an older snapshot or a replay whose meta.updatedAt is not later than the stored one; nothing is written."
+  ),
+  restored: described(Count, "Removed products that came back."),
+  removed: described(Count, "Products that the snapshot lacks; they keep their row and get removed_at."),
+  rejected: described(Count, "Records that could not be decoded or stored."),
+  duplicates: described(Count, "Further lines of a product that the snapshot names more than once; the latest counts.")
 })
 export type PublishCounts = typeof PublishCounts.Type
 
-/** Why a publish was refused. Nothing was changed. */
+/** Why a publish was refused. */
 export const RefusalReason = Schema.Literals([
   "nothing-to-publish",
   "incomplete-staging",
@@ -32,9 +33,14 @@ export const RefusalReason = Schema.Literals([
   "not-running"
 ])
 
+/** The publish was refused, and the catalogue is unchanged. `counts` is what it would have done. */
 export class PublishRefused extends Schema.TaggedError<PublishRefused>()(
   "PublishRefused",
-  { reason: RefusalReason, message: Schema.String, counts: PublishCounts },
+  {
+    reason: described(RefusalReason, "The check that refused."),
+    message: described(Schema.String, "What was found and what to do."),
+    counts: described(PublishCounts, "What the publish would have done.")
+  },
   { httpApiStatus: 422 }
 ) {}
 

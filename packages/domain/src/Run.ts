@@ -1,4 +1,5 @@
 import { Schema } from "effect"
+import { described } from "./Described.ts"
 import { RunId, SnapshotId } from "./Ids.ts"
 import { Mode, SyncOptions } from "./SyncOptions.ts"
 
@@ -10,28 +11,35 @@ export type RunStatus = typeof RunStatus.Type
 
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
-/** How far a run is. Counts of records, bytes as the source sent them, seconds. */
+/** How far a run is. */
 export const Progress = Schema.Struct({
-  fetched: Schema.Boolean,
-  recordsFetched: Count,
-  recordsTotal: Count,
-  bytesFetched: Count,
-  chunksProcessed: Count,
-  chunksTotal: Count,
-  /** Records staged so far. */
-  totalRecords: Count,
-  inserted: Count,
-  updated: Count,
-  unchanged: Count,
-  stale: Count,
-  removed: Count,
-  restored: Count,
-  rejected: Count,
-  duplicates: Count,
-  percent: Count.check(Schema.isLessThanOrEqualTo(100)),
-  etaSeconds: Schema.NullOr(Count),
-  /** Things a person should know that did not stop the run, and what stopped it. */
-  errors: Schema.Array(Schema.String)
+  fetched: described(Schema.Boolean, "True once the snapshot is complete in the store."),
+  recordsFetched: described(Count, "Records downloaded so far."),
+  recordsTotal: described(Count, "Records in the snapshot, as the source announced them; 0 until it did."),
+  bytesFetched: described(Count, "Bytes received from the source, uncompressed."),
+  chunksProcessed: described(Count, "Chunks staged so far."),
+  chunksTotal: described(Count, "Chunks of the run; 0 until the snapshot is complete."),
+  totalRecords: described(Count, "Records staged so far. Despite its name this is not the total: see recordsTotal."),
+  inserted: described(Count, "Products that were not in the table."),
+  updated: described(Count, "Products whose content changed."),
+  unchanged: described(Count, "Products whose content is the stored one; nothing is written."),
+  stale: described(
+    Count,
+    "Products of an older snapshot or a replay that are not later than the stored ones; nothing is written."
+  ),
+  removed: described(Count, "Products that the snapshot lacks; they keep their row and get removed_at."),
+  restored: described(Count, "Removed products that came back."),
+  rejected: described(Count, "Records that could not be decoded or stored; see GET /rejected of the maintainer."),
+  duplicates: described(Count, "Further lines of a product that the snapshot names more than once; the latest counts."),
+  percent: described(
+    Count.check(Schema.isLessThanOrEqualTo(100)),
+    "Share of the work that is done, 0 to 100. A failed run keeps the share it reached."
+  ),
+  etaSeconds: described(Schema.NullOr(Count), "Estimated seconds to the end; null when unknown."),
+  errors: described(
+    Schema.Array(Schema.String),
+    "Messages for people: warnings that did not stop the run, and the error that did."
+  )
 })
 export type Progress = typeof Progress.Type
 
@@ -56,33 +64,49 @@ export const noProgress: Progress = {
   errors: []
 }
 
-/** What a run waits for, since when (ISO text), and what was said the last time it asked. */
-export const Wait = Schema.Struct({ what: Schema.String, since: Schema.String, reason: Schema.String })
+/** A dependency that does not answer at the moment, and is asked again. */
+export const Wait = Schema.Struct({
+  what: described(
+    Schema.String,
+    "What does not answer: the database, the snapshot store, the source, a service or a lock."
+  ),
+  since: described(Schema.String, "When it first did not answer, ISO 8601 in UTC."),
+  reason: described(Schema.String, "The error of the last attempt.")
+})
 export type Wait = typeof Wait.Type
 
-/** Why a run failed, in a form a person can act on. `code` is the tag of the error that ended it. */
-export const RunFailure = Schema.Struct({ code: Schema.String, message: Schema.String })
+/** Why a run failed, in a form a person can act on. */
+export const RunFailure = Schema.Struct({
+  code: described(
+    Schema.String,
+    "Failure code: the tag of the error that ended the run. docs/troubleshooting.md lists them."
+  ),
+  message: described(Schema.String, "What happened and what to do.")
+})
 export type RunFailure = typeof RunFailure.Type
 
 /** A replay of rejected lines changes the catalogue too, and is kept with the runs; nobody can ask for it by `POST /sync`. */
 const RunMode = Schema.Literals([...Mode.literals, "replay"])
 
-/** The record of a run that people see: a row of `medipim.sync_runs`. Times are ISO text in UTC. */
+/** A run as callers see it: a row of `medipim.sync_runs`. */
 export const Run = Schema.Struct({
-  runId: RunId,
-  mode: RunMode,
+  runId: described(RunId, "Identifier of the run. It begins with the UTC time at which the run was created."),
+  mode: described(RunMode, "What the run does. replay is the run of POST /rejected/replay."),
   options: SyncOptions,
-  status: RunStatus,
-  phase: Phase,
-  snapshotId: Schema.NullOr(SnapshotId),
-  progress: Progress,
-  /** While it is running: what it cannot go on without just now. */
-  waitingFor: Schema.optionalKey(Schema.Array(Wait)),
-  failure: Schema.NullOr(RunFailure),
-  startTime: Schema.String,
-  endTime: Schema.NullOr(Schema.String),
-  /** True once the catalogue was changed by this run. */
-  published: Schema.Boolean
+  status: described(RunStatus, "running until it ends as succeeded, failed or cancelled."),
+  phase: described(Phase, "The current step of a running run; idle before the first and after the last."),
+  snapshotId: described(Schema.NullOr(SnapshotId), "The snapshot it works on; null until it is known."),
+  progress: described(Progress, "How far the run is, and what it did."),
+  waitingFor: Schema.optionalKey(
+    described(
+      Schema.Array(Wait),
+      "Dependencies that a running run is waiting for. Empty or missing when it waits for none."
+    )
+  ),
+  failure: described(Schema.NullOr(RunFailure), "Why the run failed; null unless it did."),
+  startTime: described(Schema.String, "When the run was created, ISO 8601 in UTC, by the clock of the database."),
+  endTime: described(Schema.NullOr(Schema.String), "When the run ended, ISO 8601 in UTC; null while it is running."),
+  published: described(Schema.Boolean, "True once this run has changed the catalogue.")
 })
 export type Run = typeof Run.Type
 

@@ -1,4 +1,5 @@
 import { Schema } from "effect"
+import { described } from "./Described.ts"
 import { SnapshotId } from "./Ids.ts"
 
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
@@ -79,18 +80,22 @@ export const Manifest = Schema.Struct({
 })
 export type Manifest = typeof Manifest.Type
 
-/** What lists and events tell of a snapshot. */
+/** A snapshot in lists and events. */
 export const SnapshotSummary = Schema.Struct({
-  snapshotId: SnapshotId,
-  startedAt: Schema.String,
-  finishedAt: Schema.String,
-  records: Count,
-  bytes: Count,
-  compressedBytes: Count,
-  parts: Count,
-  complete: Schema.Boolean,
-  /** In lists: a download of today would ask the same, at the same address. */
-  current: Schema.optionalKey(Schema.Boolean)
+  snapshotId: described(SnapshotId, "Identifier of the snapshot: that of the run that fetched it."),
+  startedAt: described(Schema.String, "When the download began, ISO 8601 in UTC, by the clock of the fetcher."),
+  finishedAt: described(Schema.String, "When the download was complete, ISO 8601 in UTC, by the clock of the fetcher."),
+  records: described(Count, "Records in the snapshot."),
+  bytes: described(Count, "Bytes before compression."),
+  compressedBytes: described(Count, "Bytes as stored."),
+  parts: described(Count, "Objects in the store that hold the records."),
+  complete: described(Schema.Boolean, "False for an empty answer of the source (204), which is never published."),
+  current: Schema.optionalKey(
+    described(
+      Schema.Boolean,
+      "In lists: true when the filter and the address of the source are those of today's settings."
+    )
+  )
 })
 export type SnapshotSummary = typeof SnapshotSummary.Type
 

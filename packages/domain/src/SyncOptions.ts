@@ -1,4 +1,5 @@
 import { Schema } from "effect"
+import { described } from "./Described.ts"
 import { SnapshotId } from "./Ids.ts"
 
 /** What a run does. `full` fetches, stages, publishes and notifies; the others do a part of it. */
@@ -9,24 +10,27 @@ export const smallestChunk = 100
 export const largestChunk = 50_000
 export const ChunkSize = Schema.Int.check(Schema.isBetween({ minimum: smallestChunk, maximum: largestChunk }))
 
-const described = <S extends Schema.Top>(schema: S, description: string) =>
-  Schema.optionalKey(schema.annotate({ description }))
+const option = <S extends Schema.Top>(schema: S, description: string) =>
+  Schema.optionalKey(described(schema, description))
 
 const OptionFields = Schema.Struct({
-  mode: described(Mode, "what to do; default full"),
-  chunkSize: described(ChunkSize, "records staged in one call; default CHUNK_SIZE"),
-  offset: described(
+  mode: option(Mode, "what to do; default full"),
+  chunkSize: option(ChunkSize, "records staged in one call; default CHUNK_SIZE"),
+  offset: option(
     Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)),
     "first record to stage; a run on a part of the snapshot removes nothing"
   ),
-  limit: described(Schema.Int.check(Schema.isGreaterThanOrEqualTo(1)), "how many records to stage"),
-  snapshotId: described(SnapshotId, "maintain-only: the snapshot to stage; default the newest"),
-  forceRefresh: described(Schema.Boolean, "download anew even when a fresh unpublished snapshot is there"),
-  force: described(Schema.Boolean, "publish in spite of the brake on removals and rejected lines"),
-  dryRun: described(Schema.Boolean, "work out the changes, write none"),
-  debug: described(Schema.Boolean, "log this run in detail")
+  limit: option(Schema.Int.check(Schema.isGreaterThanOrEqualTo(1)), "how many records to stage"),
+  snapshotId: option(SnapshotId, "maintain-only: the snapshot to stage; default the newest"),
+  forceRefresh: option(Schema.Boolean, "download again even if a fresh unpublished snapshot exists"),
+  force: option(
+    Schema.Boolean,
+    "publish despite the brakes on removals, rejected lines, unknown shapes and lost values"
+  ),
+  dryRun: option(Schema.Boolean, "compute the changes without writing them"),
+  debug: option(Schema.Boolean, "log this run in detail")
   // What `/docs` offers to send: it is valid, and writes nothing.
-}).annotate({ examples: [{ dryRun: true }] })
+}).annotate({ description: "Options of a sync; all may be left out.", examples: [{ dryRun: true }] })
 
 /** An option that the mode would ignore is a mistake, and told as one. */
 const misplaced = ({ mode = "full", ...options }: typeof OptionFields.Type): ReadonlyArray<Schema.FilterIssue> => {

@@ -1,3 +1,4 @@
+import { described } from "@medipim/domain/Described"
 import { Schema } from "effect"
 import { HttpApiMiddleware, HttpApiSchema, HttpApiSecurity } from "effect/http-api"
 
@@ -15,11 +16,14 @@ export const headerProblem = (text: string): string | undefined => {
 /** The key is missing, or is neither the current nor the previous one. */
 export class Unauthorized extends Schema.TaggedError<Unauthorized>()(
   "Unauthorized",
-  { message: Schema.String },
+  { message: described(Schema.String, "Which header is expected.") },
   { httpApiStatus: 401 }
 ) {}
 
-const tooManyWrongKeys = { message: Schema.String, retryAfterSeconds: Schema.Int }
+const tooManyWrongKeys = {
+  message: described(Schema.String, "Why the key was not looked at."),
+  retryAfterSeconds: described(Schema.Int, "Seconds until the next wrong key is answered with 401 again.")
+}
 
 /** Again a wrong key, from an address that has sent many. The right key passes from there all the same. */
 export class TooManyWrongKeys extends Schema.TaggedError<TooManyWrongKeys>()("TooManyWrongKeys", tooManyWrongKeys) {}

@@ -1,13 +1,11 @@
+import { described } from "@medipim/domain/Described"
 import { Schema } from "effect"
 
-/**
- * The last event of a job that did not end well. `code` is the tag of the error; `retryable` says whether the same call
- * can succeed later.
- */
+/** The last event of a job that failed. */
 export const Failed = Schema.TaggedStruct("Failed", {
-  code: Schema.String,
-  message: Schema.String,
-  retryable: Schema.Boolean
+  code: described(Schema.String, "The tag of the error."),
+  message: described(Schema.String, "What happened and what to do."),
+  retryable: described(Schema.Boolean, "Whether the same call can succeed later.")
 })
 export type Failed = typeof Failed.Type
 
@@ -17,16 +15,20 @@ export const Heartbeat = Schema.TaggedStruct("Heartbeat", {})
 /** The service does one job at a time, and that job is another one. */
 export class Busy extends Schema.TaggedError<Busy>()(
   "Busy",
-  { message: Schema.String, job: Schema.String },
+  {
+    message: described(Schema.String, "What the service is doing."),
+    job: described(Schema.String, "Identifier of the run or snapshot that it is working on; may be empty.")
+  },
   { httpApiStatus: 409 }
 ) {}
 
-/**
- * The store or the database failed; unless `retryable` is false, the same call may succeed later. `code` is the tag of the
- * error behind it.
- */
+/** The store or the database failed. */
 export class Unavailable extends Schema.TaggedError<Unavailable>()(
   "Unavailable",
-  { message: Schema.String, retryable: Schema.optionalKey(Schema.Boolean), code: Schema.optionalKey(Schema.String) },
+  {
+    message: described(Schema.String, "What failed, and why."),
+    retryable: Schema.optionalKey(described(Schema.Boolean, "False when the same call cannot succeed later.")),
+    code: Schema.optionalKey(described(Schema.String, "The tag of the error behind it."))
+  },
   { httpApiStatus: 503 }
 ) {}

@@ -1,13 +1,20 @@
+import { described } from "@medipim/domain/Described"
 import { Schema } from "effect"
 import { HttpApiMiddleware } from "effect/http-api"
 
-/** One field that is wrong: where it stands and what was expected there. */
-export const Issue = Schema.Struct({ path: Schema.String, message: Schema.String })
+/** One field that is wrong. */
+export const Issue = Schema.Struct({
+  path: described(Schema.String, "Where the field is, its keys joined by dots."),
+  message: described(Schema.String, "What was expected there.")
+})
 
 /** The request does not fit its schema; `issues` names every field that is wrong, unknown ones too. */
 export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()(
   "InvalidRequest",
-  { message: Schema.String, issues: Schema.Array(Issue) },
+  {
+    message: described(Schema.String, "All issues in one sentence."),
+    issues: described(Schema.Array(Issue), "Every field that is wrong, unknown ones too.")
+  },
   { httpApiStatus: 400 }
 ) {}
 
