@@ -19,7 +19,7 @@ const screen: Screen = {
 }
 
 /** While a service restarts, a follower waits this long for it. */
-const patience = { schedule: Schedule.spaced("2 seconds"), times: 30 }
+const retryPolicy = { schedule: Schedule.spaced("2 seconds"), times: 30 }
 const clearLine = "\r\u001b[2K"
 
 /** Draws progress: one line that is redrawn on a terminal, one line a step elsewhere. */
@@ -81,7 +81,7 @@ export const follow = Effect.fn("Follow.run")(function* (runId: string) {
       )
     ),
     Effect.flatMap(Option.match({ onNone: () => Effect.fail(lost), onSome: Effect.succeed })),
-    Effect.retry({ ...patience, while: ({ passes }) => passes === true }),
+    Effect.retry({ ...retryPolicy, while: ({ passes }) => passes === true }),
     Effect.ensuring(Effect.sync(painter.clear)),
     Effect.onInterrupt(() =>
       Effect.sync(() =>

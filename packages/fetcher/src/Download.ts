@@ -6,7 +6,7 @@ import { StreamBroken } from "@medipim/domain/StreamCheck"
 import { elapsedMillis } from "@medipim/platform/Stopwatch"
 import { Context, DateTime, Duration, Effect, Layer, Metric, Option, Schedule, Schema, Stream } from "effect"
 import { type Checkpoint, Checkpoints, partOf } from "./Checkpoints.ts"
-import { type Cutting, isResumable, makeCutter, type Progress } from "./Cutter.ts"
+import { type CutterOptions, isResumable, makePartCutter, type Progress } from "./PartCutter.ts"
 import { usualPartBytes } from "./PartWriter.ts"
 import { type LeastRate, withLeastRate } from "./RecordRate.ts"
 import { Snapshots } from "./Snapshots.ts"
@@ -120,11 +120,11 @@ export class Download extends Context.Service<
 
         /** Stores what one stream brings; when it breaks, what it brought until then. */
         const partsOf = Effect.fnUntraced(function* (
-          cutting: Cutting,
+          cutting: CutterOptions,
           stream: Stream.Stream<Uint8Array, StreamBroken>,
           onProgress: OnProgress
         ) {
-          const cutter = makeCutter(cutting)
+          const cutter = makePartCutter(cutting)
           let toldAt = Number.NEGATIVE_INFINITY
           const tell = Effect.flatMap(elapsedMillis, (now) => {
             if (now - toldAt < progressEveryMillis) return Effect.void

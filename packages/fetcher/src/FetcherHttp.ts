@@ -9,9 +9,9 @@ import { currentWaits } from "@medipim/platform/Outage"
 import { makeReadyz } from "@medipim/platform/Readiness"
 import { Clock, Effect, Layer, Random } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
-import type { Progress } from "./Cutter.ts"
 import { Download, type DownloadError } from "./Download.ts"
 import { Job } from "./Job.ts"
+import type { Progress } from "./PartCutter.ts"
 import { Snapshots } from "./Snapshots.ts"
 
 const systemLayer = HttpApiBuilder.group(

@@ -1,7 +1,7 @@
 import type { SnapshotId } from "@medipim/domain/Ids"
 import { Busy } from "@medipim/http-api/Failure"
 import { Context, Effect, Layer } from "effect"
-import type { Progress } from "./Cutter.ts"
+import type { Progress } from "./PartCutter.ts"
 
 interface Running {
   readonly snapshotId: SnapshotId

@@ -17,7 +17,7 @@ import { Snapshots } from "./Snapshots.ts"
 const Main = Layer.unwrap(
   Effect.map(fetcherConfig, (config) =>
     ApiServer.layer(FetcherApi, config).pipe(
-      Layer.provide(FetcherHttp.layer.pipe(Layer.provide(ApiServer.guards(config)))),
+      Layer.provide(FetcherHttp.layer.pipe(Layer.provide(ApiServer.middlewareLayer(config)))),
       Layer.provide([Job.layer, Download.layer(config)]),
       Layer.provide([MediPimHttp.layer({ ...config, userAgent: userAgent(config.contact) }), Snapshots.layer]),
       Layer.provide(Checkpoints.layer),

@@ -22,7 +22,7 @@ export interface Peeked {
 }
 
 /** First look at a line, without parsing it where its form is the usual one. */
-export const glance = (line: StoredLine): Peeked => {
+export const peekStoredLine = (line: StoredLine): Peeked => {
   const head = peek(line.bytes)
   if (head?.id === undefined) return { line, id: undefined, lineHash: undefined }
   const isWhole = line.length === line.bytes.length

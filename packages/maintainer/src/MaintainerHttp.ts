@@ -10,12 +10,12 @@ import { Clock, Effect, Layer } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import { ChunkStager, type StageError } from "./ChunkStager.ts"
 import { Jobs } from "./Jobs.ts"
 import { Publish, type WriteFailed } from "./Publish.ts"
-import { Quarantine } from "./Quarantine.ts"
+import { RejectedRecords } from "./RejectedRecords.ts"
 import { Replay } from "./Replay.ts"
 import type { SnapshotBroken } from "./SnapshotReader.ts"
-import { Stage, type StageError } from "./Stage.ts"
 
 const systemLayer = HttpApiBuilder.group(
   MaintainerApi,
@@ -59,9 +59,9 @@ const maintainerLayer = HttpApiBuilder.group(
   "maintainer",
   Effect.fnUntraced(function* (handlers) {
     const jobs = yield* Jobs
-    const stage = yield* Stage
+    const stage = yield* ChunkStager
     const publish = yield* Publish
-    const quarantine = yield* Quarantine
+    const rejectedRecords = yield* RejectedRecords
     const replay = yield* Replay
     const startedAt = yield* Clock.currentTimeMillis
     return handlers.handleAll({
@@ -99,7 +99,7 @@ const maintainerLayer = HttpApiBuilder.group(
               Effect.fail(unavailable(error))
             )
           ),
-      rejected: ({ query }) => quarantine.list(query).pipe(Effect.mapError(unavailable)),
+      rejected: ({ query }) => rejectedRecords.list(query).pipe(Effect.mapError(unavailable)),
       replay: ({ payload }) =>
         replay.run(payload ?? {}).pipe(Effect.catchTag("SqlError", (error) => Effect.fail(unavailable(error))))
     })

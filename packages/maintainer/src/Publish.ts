@@ -16,12 +16,12 @@ import { isPassing, sqlFields, sqlMessage, surviving } from "@medipim/platform/P
 import { Context, Data, Effect, Layer, Option, Schedule, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { Catalogue } from "./Catalogue.ts"
 import { culpritOf, isOfValues } from "./Culprit.ts"
 import { showingLocks } from "./LockHolder.ts"
 import { ProductTable } from "./ProductTable.ts"
+import { PublishTransaction } from "./PublishTransaction.ts"
 import { type SnapshotBroken, SnapshotReader } from "./SnapshotReader.ts"
-import { Staging } from "./Staging.ts"
+import { StagingTables } from "./StagingTables.ts"
 
 /** The table refused the rows of a run, for a reason that trying again does not change. */
 export class WriteFailed extends Schema.TaggedError<WriteFailed>()("WriteFailed", { detail: Schema.String }) {
@@ -73,10 +73,10 @@ export class Publish extends Context.Service<
       Publish,
       Effect.gen(function* () {
         const sql = yield* SqlClient
-        const catalogue = yield* Catalogue
+        const transaction = yield* PublishTransaction
         const table = yield* ProductTable
         const reader = yield* SnapshotReader
-        const staging = yield* Staging
+        const staging = yield* StagingTables
         const scope = yield* Effect.scope
 
         const write = Effect.fnUntraced(function* (runId: RunId, removed: ReadonlyArray<string>) {
@@ -89,12 +89,12 @@ export class Publish extends Context.Service<
           const { runId, offset, limit, force = false, dryRun = false } = request
           const range = rangeOf(manifest.records, offset ?? 0, limit)
           const scope = { snapshot: manifest, records: range.limit }
-          yield* catalogue.takeTime
-          const { running, published } = yield* catalogue.claim(runId)
+          yield* transaction.disableStatementTimeout
+          const { running, published } = yield* transaction.lockRun(runId)
           if (published !== undefined) return published
 
-          const staged = yield* catalogue.staged(runId, manifest.snapshotId, range)
-          const removed = removalsOff(staged, scope) === undefined ? yield* catalogue.missing(runId) : []
+          const staged = yield* transaction.staged(runId, manifest.snapshotId, range)
+          const removed = removalsOff(staged, scope) === undefined ? yield* transaction.missing(runId) : []
           const counts = countsOf(staged, range.limit, removed.length)
           const refuse = (reason: PublishRefused["reason"], message: string) =>
             new PublishRefused({ reason, message: `Nothing was published: ${message}`, counts })
@@ -110,14 +110,14 @@ export class Publish extends Context.Service<
           )
           if (done.unwritten !== undefined) return yield* refuse("not-written", done.unwritten)
           const result = { runId, published: true, counts, warnings: [...warnings, ...done.warnings] }
-          yield* catalogue.close(result, manifest.snapshotId)
-          if (yield* catalogue.isCancelled(runId)) return yield* refuse("not-running", `run ${runId} was cancelled.`)
+          yield* transaction.recordPublish(result, manifest.snapshotId)
+          if (yield* transaction.isCancelled(runId)) return yield* refuse("not-running", `run ${runId} was cancelled.`)
           return result
         })
 
         /** Ends when somebody has asked to stop the run: a write that waits must not keep the row of the run from them. */
         const stopped = Effect.fnUntraced(function* ({ runId, offset, limit }: PublishRequest, manifest: Manifest) {
-          yield* catalogue.isCancelled(runId).pipe(
+          yield* transaction.isCancelled(runId).pipe(
             // A database that is away for a moment is the business of the transaction.
             Effect.orElseSucceed(() => false),
             Effect.repeat({ until: (cancelled) => cancelled, schedule: Schedule.spaced(look) })
@@ -149,7 +149,7 @@ export class Publish extends Context.Service<
 
         /** A commit that was on its way when the run was cancelled has won: then the run is published, and not refused. */
         const unlessPublished = (runId: RunId) => (refused: PublishRefused) =>
-          sql.withTransaction(catalogue.claim(runId)).pipe(
+          sql.withTransaction(transaction.lockRun(runId)).pipe(
             surviving,
             Effect.flatMap(({ published }) =>
               published === undefined ? Effect.fail(refused) : Effect.succeed(published)

@@ -9,18 +9,18 @@ import { PublishOrder } from "@medipim/platform/PublishOrder"
 import { Clock, Context, Data, Effect, Layer, Option, Random, Stream } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { Catalogue } from "./Catalogue.ts"
+import { ChunkStager, fieldsIn } from "./ChunkStager.ts"
 import { ProductTable } from "./ProductTable.ts"
-import { Quarantine } from "./Quarantine.ts"
+import { PublishTransaction } from "./PublishTransaction.ts"
+import { RejectedRecords } from "./RejectedRecords.ts"
 import { SnapshotReader, type StoredLine } from "./SnapshotReader.ts"
-import { fieldsIn, Stage } from "./Stage.ts"
-import { type Decided, Staging, textArray } from "./Staging.ts"
+import { type Decided, StagingTables, textArray } from "./StagingTables.ts"
 
 /** Lines in memory at once. */
 const batchSize = 200
 
 /** Takes back all that the transaction has done, and keeps what it found out. */
-class TakenBack extends Data.TaggedError("TakenBack")<{ readonly result: ReplayResult }> {}
+class RollBack extends Data.TaggedError("RollBack")<{ readonly result: ReplayResult }> {}
 
 /** How many lines were found to be what. */
 interface Seen {
@@ -58,13 +58,13 @@ export class Replay extends Context.Service<
     Replay,
     Effect.gen(function* () {
       const sql = yield* SqlClient
-      const catalogue = yield* Catalogue
+      const transaction = yield* PublishTransaction
       const table = yield* ProductTable
       const order = yield* PublishOrder
       const reader = yield* SnapshotReader
-      const quarantine = yield* Quarantine
-      const stage = yield* Stage
-      const staging = yield* Staging
+      const rejectedRecords = yield* RejectedRecords
+      const stage = yield* ChunkStager
+      const staging = yield* StagingTables
 
       /** Takes the place of the one run that may go on; it is seen by others only when it has ended. */
       const begin = Effect.fnUntraced(function* (runId: RunId, request: ReplayRequest) {
@@ -126,7 +126,7 @@ export class Replay extends Context.Service<
       const stageWaiting = Effect.fnUntraced(function* (runId: RunId, snapshotId: SnapshotId, request: ReplayRequest) {
         let seen = nothingSeen
         for (let behind = -1; ; ) {
-          const lines = yield* quarantine.waiting(snapshotId, request, behind, batchSize)
+          const lines = yield* rejectedRecords.waiting(snapshotId, request, behind, batchSize)
           const last = lines.at(-1)
           if (last === undefined) return seen
           behind = last.record
@@ -139,7 +139,7 @@ export class Replay extends Context.Service<
           const passed = batch.filter(({ decision }) => decision._tag !== "rejected")
           if (passed.length > 0) yield* staging.write(runId, snapshotId, passed, () => true)
           const records = passed.map(({ line }) => line.record)
-          yield* quarantine.markReplayed(snapshotId, records, runId)
+          yield* rejectedRecords.markReplayed(snapshotId, records, runId)
           seen = add(seen, batch)
         }
       })
@@ -151,7 +151,7 @@ export class Replay extends Context.Service<
       ) {
         const none = { inserted: 0, updated: 0, restored: 0 }
         const { inserted, updated, restored } =
-          snapshotId === undefined ? none : yield* catalogue.staged(runId, snapshotId, { offset: 0, limit: 0 })
+          snapshotId === undefined ? none : yield* transaction.staged(runId, snapshotId, { offset: 0, limit: 0 })
         const duplicates = examined - rejected - unchanged - stale - inserted - updated - restored
         return {
           records: examined,
@@ -182,16 +182,16 @@ export class Replay extends Context.Service<
       })
 
       const work = Effect.fnUntraced(function* (runId: RunId, request: ReplayRequest) {
-        yield* catalogue.takeTime
+        yield* transaction.disableStatementTimeout
         yield* begin(runId, request)
         const snapshotId = Option.getOrUndefined(yield* order.current)
-        const superseded = yield* quarantine.superseded(snapshotId ?? null, request)
+        const superseded = yield* rejectedRecords.superseded(snapshotId ?? null, request)
         const seen = snapshotId === undefined ? nothingSeen : yield* stageWaiting(runId, snapshotId, request)
         const counts = yield* countsOf(runId, snapshotId, seen)
         const replayed = seen.examined - seen.rejected
         const result = { examined: seen.examined, replayed, stillRejected: seen.rejected, superseded, counts }
         if (snapshotId === undefined || replayed === 0 || request.dryRun === true) {
-          return yield* new TakenBack({ result: { runId: null, ...result } })
+          return yield* new RollBack({ result: { runId: null, ...result } })
         }
         yield* table.write(runId)
         const done = yield* table.readBack(runId, [])
@@ -201,7 +201,7 @@ export class Replay extends Context.Service<
         }
         const warnings = [...unknownWarnings(seen.fields), ...done.warnings]
         yield* staging.clear(runId)
-        yield* catalogue.close({ runId, published: true, counts, warnings }, snapshotId)
+        yield* transaction.recordPublish({ runId, published: true, counts, warnings }, snapshotId)
         yield* end(runId, counts)
         return { runId, ...result }
       })
@@ -231,7 +231,7 @@ export class Replay extends Context.Service<
         const attempt = orEarlier(begun).pipe(Effect.catchTag("Busy", (busy) => orEarlier(Effect.fail(busy))))
         return yield* attempt.pipe(
           Effect.retry(passingFaults),
-          Effect.catchTag("TakenBack", ({ result }) => Effect.succeed(result))
+          Effect.catchTag("RollBack", ({ result }) => Effect.succeed(result))
         )
       })
 

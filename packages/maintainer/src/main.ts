@@ -8,25 +8,25 @@ import { PublishOrder } from "@medipim/platform/PublishOrder"
 import * as Service from "@medipim/platform/Service"
 import * as Snapshots from "@medipim/platform/Snapshots"
 import { Effect, Layer } from "effect"
-import { Catalogue } from "./Catalogue.ts"
+import { ChunkStager } from "./ChunkStager.ts"
 import { Jobs } from "./Jobs.ts"
 import { maintainerConfig } from "./MaintainerConfig.ts"
 import * as MaintainerHttp from "./MaintainerHttp.ts"
 import { ProductTable } from "./ProductTable.ts"
 import { Publish } from "./Publish.ts"
-import { Quarantine } from "./Quarantine.ts"
+import { PublishTransaction } from "./PublishTransaction.ts"
+import { RejectedRecords } from "./RejectedRecords.ts"
 import { Replay } from "./Replay.ts"
 import { SnapshotReader } from "./SnapshotReader.ts"
-import { Stage } from "./Stage.ts"
-import { Staging } from "./Staging.ts"
+import { StagingTables } from "./StagingTables.ts"
 
 const Main = Layer.unwrap(
   Effect.map(maintainerConfig, (config) =>
     ApiServer.layer(MaintainerApi, config).pipe(
-      Layer.provide(MaintainerHttp.layer.pipe(Layer.provide(ApiServer.guards(config)))),
+      Layer.provide(MaintainerHttp.layer.pipe(Layer.provide(ApiServer.middlewareLayer(config)))),
       Layer.provide([Jobs.layer, Publish.layer(config.toleratedFields), Replay.layer]),
-      Layer.provide([Stage.layer(config.batchSize), Quarantine.layer]),
-      Layer.provide([Staging.layer, Catalogue.layer, ProductTable.layer, SnapshotReader.layer]),
+      Layer.provide([ChunkStager.layer(config.batchSize), RejectedRecords.layer]),
+      Layer.provide([StagingTables.layer, PublishTransaction.layer, ProductTable.layer, SnapshotReader.layer]),
       Layer.provide(PublishOrder.layer),
       Layer.provide(Migrations.layer),
       Layer.provide([Snapshots.storeLayer(config), Postgres.layer(config, "medipim-maintainer"), Draining.layer])

@@ -4,7 +4,7 @@ import { planChunks, rangeOf } from "@medipim/domain/ChunkPlan"
 import type { RunId } from "@medipim/domain/Ids"
 import { Effect, Schema, Semaphore } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { Stage } from "../src/Stage.ts"
+import { ChunkStager } from "../src/ChunkStager.ts"
 import { beginRun, line, product, products, services, sync, unstorable, writeSnapshot } from "./Fixture.ts"
 
 const size = 60
@@ -66,7 +66,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Chunks", 
       Effect.gen(function* () {
         yield* sync(products(30), { force: true })
         const snapshotId = yield* writeSnapshot(lines)
-        const stage = yield* Stage
+        const stage = yield* ChunkStager
         const plan = planChunks(rangeOf(size, 0, undefined), chunk)
         // One chunk twice at once is refused by `Jobs`; one after the other is allowed.
         const turns = new Map(plan.map((one) => [one, Semaphore.makeUnsafe(1)]))
@@ -99,7 +99,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Chunks", 
     Effect.gen(function* () {
       const sql = yield* SqlClient
       const snapshotId = yield* writeSnapshot(lines)
-      const stage = yield* Stage
+      const stage = yield* ChunkStager
       const leftBy = (runId: RunId) =>
         sql<{ readonly products: number; readonly batches: number }>`SELECT
           (SELECT count(*)::int FROM medipim.stage_products WHERE run_id = ${runId}) AS products,

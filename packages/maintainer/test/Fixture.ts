@@ -12,14 +12,14 @@ import * as Postgres from "@medipim/platform/Postgres"
 import { PublishOrder } from "@medipim/platform/PublishOrder"
 import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { Catalogue } from "../src/Catalogue.ts"
+import { ChunkStager } from "../src/ChunkStager.ts"
 import { ProductTable } from "../src/ProductTable.ts"
 import { Publish } from "../src/Publish.ts"
-import { Quarantine } from "../src/Quarantine.ts"
+import { PublishTransaction } from "../src/PublishTransaction.ts"
+import { RejectedRecords } from "../src/RejectedRecords.ts"
 import { Replay } from "../src/Replay.ts"
 import { SnapshotReader } from "../src/SnapshotReader.ts"
-import { Stage } from "../src/Stage.ts"
-import { Staging } from "../src/Staging.ts"
+import { StagingTables } from "../src/StagingTables.ts"
 
 export interface Source {
   readonly id: string
@@ -52,8 +52,8 @@ const temporaryStore = Layer.unwrap(Effect.map(temporaryFolder("snapshots"), Fol
 /** The maintainer's services on this database and a store of their own; batches of 10 lines. */
 export const servicesOn = <E>(database: Layer.Layer<TestDatabase, E>) =>
   Layer.merge(Publish.layer(new Set(["fred"])), Replay.layer).pipe(
-    Layer.provideMerge([Stage.layer(10), Quarantine.layer]),
-    Layer.provide([Staging.layer, Catalogue.layer, ProductTable.layer, SnapshotReader.layer]),
+    Layer.provideMerge([ChunkStager.layer(10), RejectedRecords.layer]),
+    Layer.provide([StagingTables.layer, PublishTransaction.layer, ProductTable.layer, SnapshotReader.layer]),
     Layer.provide(PublishOrder.layer),
     Layer.provide(Migrations.layer),
     Layer.provideMerge(
@@ -160,7 +160,7 @@ export const snapshotOf = (sources: ReadonlyArray<unknown>) =>
   writeSnapshot(sources.map((source, index) => line(source, index, sources.length)))
 
 export const stageAll = Effect.fnUntraced(function* (runId: RunId, snapshotId: SnapshotId, chunk = 20) {
-  const stage = yield* Stage
+  const stage = yield* ChunkStager
   for (let offset = 0, more = true; more; offset += chunk) {
     const staged = yield* stage.chunk({ runId, snapshotId, offset, limit: chunk }, () => Effect.void)
     more = staged.hasMore

@@ -3,8 +3,8 @@ import { assert, layer } from "@effect/vitest"
 import type { SnapshotId } from "@medipim/domain/Ids"
 import { Cause, Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { ChunkStager } from "../src/ChunkStager.ts"
 import { Publish } from "../src/Publish.ts"
-import { Stage } from "../src/Stage.ts"
 import {
   beginRun,
   empty,
@@ -148,7 +148,7 @@ interface Entry {
   readonly price: number | null
 }
 /** With the line that the content came in. */
-type Catalogue = Map<string, Entry & { readonly text: Line["text"] }>
+type PublishTransaction = Map<string, Entry & { readonly text: Line["text"] }>
 const zero = { inserted: 0, updated: 0, unchanged: 0, stale: 0, restored: 0, removed: 0, rejected: 0, duplicates: 0 }
 
 /** Of the lines of a product the newest counts, and the later of two that are as new. */
@@ -163,21 +163,21 @@ const winnersOf = (lines: ReadonlyArray<Line>) => {
   return winners
 }
 
-const outcomeOf = (product: Product, entry: ReturnType<Catalogue["get"]>, isNewest: boolean) => {
+const outcomeOf = (product: Product, entry: ReturnType<PublishTransaction["get"]>, isNewest: boolean) => {
   if (entry === undefined) return "inserted"
   if (entry.removed) return "restored"
   if (isDeepStrictEqual(entry.content, product)) return "unchanged"
   return product.meta.updatedAt > entry.content.meta.updatedAt || isNewest ? "updated" : "stale"
 }
 
-const priceOf = ({ publicPrice }: Product, entry: ReturnType<Catalogue["get"]>): number | null =>
+const priceOf = ({ publicPrice }: Product, entry: ReturnType<PublishTransaction["get"]>): number | null =>
   typeof publicPrice === "number" ? publicPrice : (entry?.price ?? null)
 
 /**
  * The model: what a run over these lines makes of the catalogue. In the newest snapshot the content counts, whatever its times
  * say; the lines of an older one give way to what is not earlier, and remove nothing.
  */
-const modelOf = (before: Catalogue, lines: ReadonlyArray<Line>, run: string, isNewest: boolean) => {
+const modelOf = (before: PublishTransaction, lines: ReadonlyArray<Line>, run: string, isNewest: boolean) => {
   const after = new Map(before)
   const winners = winnersOf(lines)
   const rejected = lines.filter(({ product }) => product === undefined).length
@@ -222,7 +222,7 @@ const stored = Effect.fnUntraced(function* (runId: string) {
   }
 })
 
-const entriesOf = (catalogue: Catalogue): ReadonlyMap<string, Entry> =>
+const entriesOf = (catalogue: PublishTransaction): ReadonlyMap<string, Entry> =>
   new Map([...catalogue].map(([id, { text: _text, ...entry }]) => [id, entry]))
 
 /** The table as the lines make it: without when and by which run it was written, what was removed, and a price that was kept. */
@@ -235,7 +235,7 @@ const madeOfLines = Effect.gen(function* () {
 })
 
 /** Whatever happened before: each row, its hashes too, is what a first load makes of the line that wrote it last. */
-const assertAsFreshLoad = Effect.fnUntraced(function* (catalogue: Catalogue) {
+const assertAsFreshLoad = Effect.fnUntraced(function* (catalogue: PublishTransaction) {
   const table = yield* madeOfLines
   yield* empty
   const runId = yield* beginRun()
@@ -268,8 +268,8 @@ const fetchLines = Effect.fnUntraced(function* (dice: Dice, order: number, lines
   return { snapshotId, order, lines } satisfies Fetched
 })
 
-const step = Effect.fnUntraced(function* (dice: Dice, before: Catalogue, fetched: Fetched, isNewest: boolean) {
-  const stage = yield* Stage
+const step = Effect.fnUntraced(function* (dice: Dice, before: PublishTransaction, fetched: Fetched, isNewest: boolean) {
+  const stage = yield* ChunkStager
   const publish = yield* Publish
   const { snapshotId, lines } = fetched
   yield* setClock(dice.int(-3, 3) * DAY)
@@ -313,7 +313,7 @@ const playHistory = Effect.fnUntraced(function* (history: number) {
         new Error(`MEDIPIM_CHAOS_SEED=${SEED}, history ${history}, step ${step}: ${Cause.squash(cause)}`, { cause })
       )
     )
-  let catalogue: Catalogue = new Map()
+  let catalogue: PublishTransaction = new Map()
   const fetched: Array<Fetched> = []
   let newestPublished = -1
   for (let n = 0; n < steps; n++) {

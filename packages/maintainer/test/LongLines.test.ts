@@ -3,10 +3,10 @@ import { longestLine } from "@medipim/domain/LineSplitter"
 import { memoryOf } from "@medipim/local/Memory"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { ChunkStager } from "../src/ChunkStager.ts"
 import { Publish } from "../src/Publish.ts"
-import { Quarantine } from "../src/Quarantine.ts"
+import { RejectedRecords } from "../src/RejectedRecords.ts"
 import { Replay } from "../src/Replay.ts"
-import { Stage } from "../src/Stage.ts"
 import { beginRun, empty, line, product, products, type RawPart, services, stageAll, writeParts } from "./Fixture.ts"
 
 const total = 61
@@ -42,7 +42,7 @@ layer(services, { excludeTestServices: true, timeout: "120 seconds" })("A line o
           yield* stageAll(runId, snapshotId, chunk)
           const { counts } = yield* (yield* Publish).run({ runId, snapshotId, force: true })
           assert.deepInclude(counts, { records: total, inserted: total - 1, rejected: 1 }, `chunks of ${chunk}`)
-          const { records } = yield* (yield* Quarantine).list({ runId })
+          const { records } = yield* (yield* RejectedRecords).list({ runId })
           const [rejected] = records
           assert.deepInclude(rejected, { record: at, lineIndex: at, productId: product(at).id, bytes: long.length - 1 })
           assert.match(rejected?.reason ?? "", /^the line has \d+ bytes, more than 16777216/)
@@ -79,7 +79,7 @@ layer(services, { excludeTestServices: true, timeout: "120 seconds" })("A line o
         Buffer.alloc(1 << 30, "x")
       ])
       const snapshotId = yield* writeParts([{ raw, records: at + 1 }])
-      const staged = (yield* Stage).chunk({ runId, snapshotId, offset: 0, limit: total }, () => Effect.void)
+      const staged = (yield* ChunkStager).chunk({ runId, snapshotId, offset: 0, limit: total }, () => Effect.void)
       const { result, megabytes } = yield* memoryOf(Effect.flip(staged))
       assert.deepInclude(result, { _tag: "SnapshotBroken" })
       assert.match(result.message, /a line has no end/)

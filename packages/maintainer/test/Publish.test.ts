@@ -1,8 +1,8 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { ChunkStager } from "../src/ChunkStager.ts"
 import { Publish } from "../src/Publish.ts"
-import { Stage } from "../src/Stage.ts"
 import {
   beginRun,
   empty,
@@ -254,7 +254,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Publish",
     Effect.gen(function* () {
       yield* empty
       const publish = yield* Publish
-      const stage = yield* Stage
+      const stage = yield* ChunkStager
       const sql = yield* SqlClient
       const runId = yield* beginRun()
       const snapshotId = yield* snapshotOf(products(50))
@@ -294,7 +294,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Publish",
       const runId = yield* beginRun()
       const snapshotId = yield* snapshotOf([...products(10), ...Array.from({ length: 30 }, (_, n) => product(100 + n))])
       const range = { offset: 12, limit: 5 }
-      const staged = yield* (yield* Stage).chunk({ runId, snapshotId, ...range }, () => Effect.void)
+      const staged = yield* (yield* ChunkStager).chunk({ runId, snapshotId, ...range }, () => Effect.void)
       assert.deepInclude(staged, { nextOffset: 17, hasMore: true })
       const { counts, warnings } = yield* (yield* Publish).run({ runId, snapshotId, ...range })
       assert.deepInclude(counts, { records: 5, inserted: 5, removed: 0 })

@@ -19,7 +19,7 @@ const served = Layer.unwrap(
     const keys = { adminKey, previousAdminKey: none, flyAppName: none }
     const server = ApiServer.layer(MaintainerApi, { port: maintainer.port, metricsPort: metrics.port, ...keys })
     return server.pipe(
-      Layer.provide(MaintainerHttp.layer.pipe(Layer.provide(ApiServer.guards(keys)))),
+      Layer.provide(MaintainerHttp.layer.pipe(Layer.provide(ApiServer.middlewareLayer(keys)))),
       Layer.provide([Jobs.layer, Draining.layer]),
       Layer.merge(MaintainerClient.layer({ baseUrl: `http://localhost:${maintainer.port}`, adminKey })),
       Layer.provide(NodeHttpClient.layerUndici),
@@ -48,10 +48,10 @@ const twoRuns = Effect.gen(function* () {
   return { first, second }
 })
 
-type Question = NonNullable<Parameters<MaintainerClient["Service"]["rejected"]>[0]>["query"]
+type RejectedPageRequest = NonNullable<Parameters<MaintainerClient["Service"]["rejected"]>[0]>["query"]
 
 /** How many lines there are, and the place of each that is shown. */
-const rejected = (query: Question) =>
+const rejected = (query: RejectedPageRequest) =>
   Effect.gen(function* () {
     const { total, records } = yield* (yield* MaintainerClient).rejected({ query })
     return { total, places: records.map(({ runId, record }) => [runId, record] as const) }

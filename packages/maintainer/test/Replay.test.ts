@@ -1,10 +1,10 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { ChunkStager } from "../src/ChunkStager.ts"
 import { Publish } from "../src/Publish.ts"
-import { Quarantine } from "../src/Quarantine.ts"
+import { RejectedRecords } from "../src/RejectedRecords.ts"
 import { Replay } from "../src/Replay.ts"
-import { Stage } from "../src/Stage.ts"
 import { beginRun, line, product, products, services, snapshotOf, sync, unstorable } from "./Fixture.ts"
 
 const total = 400
@@ -77,7 +77,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Replay", 
       assert.deepStrictEqual(yield* replays, [
         { id: result.runId ?? "", status: "succeeded", phase: "idle", inserted: 1 }
       ])
-      const { records } = yield* (yield* Quarantine).list({})
+      const { records } = yield* (yield* RejectedRecords).list({})
       assert.deepStrictEqual(new Set(records.map(({ replayedBy }) => replayedBy)), new Set([result.runId]))
     })
   )
@@ -149,7 +149,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Replay", 
       const runId = yield* rejectedBefore(new Map([[2, { publicPrice: 7, meta: later }]]))
       const result = yield* (yield* Replay).run({})
       assert.deepInclude(result, { examined: 4, replayed: 1, stillRejected: 3 })
-      const { total, records } = yield* (yield* Quarantine).list({ runId })
+      const { total, records } = yield* (yield* RejectedRecords).list({ runId })
       assert.strictEqual(total, 4)
       assert.deepStrictEqual(
         records.map(({ record, replayedBy }) => [record, replayedBy]),
@@ -201,7 +201,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Replay", 
       yield* rejectedBefore(new Map([[2, { publicPrice: 7, ...noAge }]]))
       const runId = yield* beginRun()
       const snapshotId = yield* snapshotOf(products(20).map((one) => ({ ...one, publicPrice: 1, ...noAge })))
-      yield* (yield* Stage).chunk({ runId, snapshotId, offset: 0, limit: 10 }, () => Effect.void)
+      yield* (yield* ChunkStager).chunk({ runId, snapshotId, offset: 0, limit: 10 }, () => Effect.void)
       const sql = yield* SqlClient
       // A run over a part: what it did not see still stands for the snapshot before.
       yield* sql`UPDATE medipim.sync_runs SET options = '{"limit": 10}' WHERE id = ${runId}`
@@ -221,7 +221,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Replay", 
       yield* rejectedBefore(new Map([[2, { publicPrice: 7, meta: { createdAt: 1_700_000_000 } }]]))
       const runId = yield* beginRun()
       const snapshotId = yield* snapshotOf(products(20))
-      yield* (yield* Stage).chunk({ runId, snapshotId, offset: 0, limit: 10 }, () => Effect.void)
+      yield* (yield* ChunkStager).chunk({ runId, snapshotId, offset: 0, limit: 10 }, () => Effect.void)
       const sql = yield* SqlClient
       yield* sql`UPDATE medipim.sync_runs SET options = '{"limit": 10}' WHERE id = ${runId}`
       assert.strictEqual((yield* (yield* Publish).run({ runId, snapshotId, limit: 10 })).counts.unchanged, 10)

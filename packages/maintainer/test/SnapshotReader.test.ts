@@ -6,8 +6,8 @@ import { Manifest, manifestKey, type Part } from "@medipim/domain/Snapshot"
 import { SnapshotStore } from "@medipim/domain/SnapshotStore"
 import { Effect, Schema, Stream } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { ChunkStager } from "../src/ChunkStager.ts"
 import { Publish } from "../src/Publish.ts"
-import { Stage } from "../src/Stage.ts"
 import { beginRun, empty, line, products, services, snapshotOf } from "./Fixture.ts"
 
 /** A part of the fixture has so many lines. */
@@ -57,7 +57,7 @@ const begun = Effect.fnUntraced(function* (count: number, how: Damage) {
   yield* empty
   const sql = yield* SqlClient
   yield* sql`TRUNCATE medipim.stage_products, medipim.stage_batches, medipim.sync_chunks`
-  const stage = yield* Stage
+  const stage = yield* ChunkStager
   const publish = yield* Publish
   const runId = yield* beginRun()
   const snapshotId = yield* snapshotOf(products(count))

@@ -4,11 +4,14 @@ import { Context, Data, Effect, Layer, Option, Redacted, Schedule } from "effect
 import { HttpClient, HttpClientRequest } from "effect/http"
 
 /** The receiver did not take it; the address stays out of the message, it may hold a token. */
-export class NotTold extends Data.TaggedError("NotTold")<{ readonly message: string; readonly passing: boolean }> {}
+export class NotificationFailed extends Data.TaggedError("NotTold")<{
+  readonly message: string
+  readonly passing: boolean
+}> {}
 
 /** A receiver that is away for a moment is asked again; nobody waits long for it. */
 const persistence = {
-  while: ({ passing }: NotTold) => passing,
+  while: ({ passing }: NotificationFailed) => passing,
   schedule: Schedule.exponential("500 millis").pipe(Schedule.jittered),
   times: 4
 }
@@ -30,9 +33,9 @@ export class Notifier extends Context.Service<
      * Posts `{text, run}`. It may come twice when the process is killed just then: `Idempotency-Key` is the id of the run.
      * Without an address nobody is told, and that is no failure, except for a run that does nothing else.
      */
-    readonly send: (run: Run) => Effect.Effect<void, NotTold>
+    readonly send: (run: Run) => Effect.Effect<void, NotificationFailed>
     /** The same for a sync that was due or asked for at this time (ISO text) and cannot begin: `run` is null. */
-    readonly cannotBegin: (due: string, reason: string) => Effect.Effect<void, NotTold>
+    readonly cannotBegin: (due: string, reason: string) => Effect.Effect<void, NotificationFailed>
   }
 >()("orchestrator/Notifier") {
   static readonly layer = (address: Option.Option<Redacted.Redacted>) =>
@@ -51,12 +54,12 @@ export class Notifier extends Context.Service<
             HttpClientRequest.bodyJsonUnsafe(body),
             client.execute,
             Effect.timeout("10 seconds"),
-            Effect.mapError(() => new NotTold({ message: "NOTIFY_URL does not answer.", passing: true })),
+            Effect.mapError(() => new NotificationFailed({ message: "NOTIFY_URL does not answer.", passing: true })),
             // Its span and its errors would show the address.
             Effect.withTracerEnabled(false)
           )
           if (status >= 300) {
-            return yield* new NotTold({
+            return yield* new NotificationFailed({
               message: `NOTIFY_URL answered ${status}.`,
               passing: status === 429 || status >= 500
             })
@@ -68,7 +71,9 @@ export class Notifier extends Context.Service<
             Option.match(address, {
               onNone: () =>
                 run.mode === "notification-only"
-                  ? Effect.fail(new NotTold({ message: "NOTIFY_URL is not set on the orchestrator.", passing: false }))
+                  ? Effect.fail(
+                      new NotificationFailed({ message: "NOTIFY_URL is not set on the orchestrator.", passing: false })
+                    )
                   : Effect.void,
               onSome: (url) => post(url, run.runId, { text: textOf(run), run })
             }),

@@ -6,7 +6,7 @@ import { Draining } from "@medipim/platform/Draining"
 import { Context, Effect, Layer, Option, Schedule, Schema, Stream } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { WorkflowEngine } from "effect/workflow"
-import { isAway } from "./Noted.ts"
+import { isDatabaseUnavailable } from "./EngineRetry.ts"
 import { Notifier } from "./Notifier.ts"
 import { RunRecords } from "./RunRecords.ts"
 import { Sync } from "./Sync.ts"
@@ -66,7 +66,7 @@ export class Runs extends Context.Service<
           yield* Sync.execute(payloadOf(run), { discard: true }).pipe(
             // Its record stands: the next look of `recovery` sets it going.
             Effect.catchDefect((fault) =>
-              isAway(fault)
+              isDatabaseUnavailable(fault)
                 ? Effect.logWarning(`Sync ${run.runId} is set going a little later`, fault)
                 : Effect.die(fault)
             )

@@ -2,7 +2,7 @@ import { type PublishRefused, RefusalReason } from "@medipim/domain/PublishRules
 import type { Failed } from "@medipim/http-api/Failure"
 import { askAgain } from "@medipim/platform/Outage"
 import { type Duration, Effect, Option, Schedule, Schema, Stream } from "effect"
-import { type Sleeper, Wake } from "./Wake.ts"
+import { MachineWaker, type ServiceName } from "./MachineWaker.ts"
 
 /** Why a run ended without success: `code` is the tag of the error that ended it. */
 export class SyncFailed extends Schema.TaggedError<SyncFailed>()("SyncFailed", {
@@ -48,8 +48,8 @@ const lost = (service: string) =>
   )
 
 /** A try that is not answered in this time is a lost connection. */
-const inTime = (service: string, patience: Duration.Input) =>
-  Effect.timeoutOrElse({ duration: patience, orElse: () => lost(service) })
+const inTime = (service: string, timeout: Duration.Input) =>
+  Effect.timeoutOrElse({ duration: timeout, orElse: () => lost(service) })
 
 /** Who is not there may be asleep. */
 const unreached = new Set(["HttpClientError", "ConnectionLost"])
@@ -59,40 +59,40 @@ const unreached = new Set(["HttpClientError", "ConnectionLost"])
  * behind the service it waits for itself.
  */
 const persistently =
-  (service: Sleeper) =>
-  <A, R>(attempt: Effect.Effect<A, SyncFailed, R>): Effect.Effect<A, SyncFailed, R | Wake> =>
+  (service: ServiceName) =>
+  <A, R>(attempt: Effect.Effect<A, SyncFailed, R>): Effect.Effect<A, SyncFailed, R | MachineWaker> =>
     attempt.pipe(
       Effect.tapError(({ code }) =>
-        unreached.has(code) ? Effect.flatMap(Wake, (wake) => wake.call(service)) : Effect.void
+        unreached.has(code) ? Effect.flatMap(MachineWaker, (wake) => wake.call(service)) : Effect.void
       ),
       askAgain(({ retryable }: SyncFailed) => retryable, pauses)
     )
 
 /** One call of a service that is not worth waiting for. */
 export const once = <A, E extends CallError, R>(
-  service: Sleeper,
+  service: ServiceName,
   request: Effect.Effect<A, E, R>
 ): Effect.Effect<A, SyncFailed, R> => request.pipe(Effect.mapError(callFailed(service)), inTime(service, silence))
 
 /** One call of a service, repeated while it is away; a try may take this long. */
 export const call = <A, E extends CallError, R>(
-  service: Sleeper,
+  service: ServiceName,
   request: Effect.Effect<A, E, R>,
-  patience: Duration.Input = silence
-): Effect.Effect<A, SyncFailed, R | Wake> =>
-  request.pipe(Effect.mapError(callFailed(service)), inTime(service, patience), persistently(service))
+  timeout: Duration.Input = silence
+): Effect.Effect<A, SyncFailed, R | MachineWaker> =>
+  request.pipe(Effect.mapError(callFailed(service)), inTime(service, timeout), persistently(service))
 
 /**
  * Follows a job of a service to its last event. A stream that ends or falls silent without one is a lost connection, and
  * the job is asked for again: jobs of services are idempotent.
  */
 export const follow = <Event extends { readonly _tag: string }, E extends CallError, E2 extends CallError, R>(
-  service: Sleeper,
+  service: ServiceName,
   request: Effect.Effect<Stream.Stream<Event | Failed, E2>, E, R>,
   onEvent: (event: Event) => Effect.Effect<void>,
   /** False where the service itself has tried often enough before it says that it failed. */
   retryFailed: boolean
-): Effect.Effect<Extract<Event, { readonly _tag: "Completed" }>, SyncFailed, R | Wake> => {
+): Effect.Effect<Extract<Event, { readonly _tag: "Completed" }>, SyncFailed, R | MachineWaker> => {
   type Completed = Extract<Event, { readonly _tag: "Completed" }>
   const isFailed = (event: Event | Failed): event is Failed => event._tag === "Failed"
   return request.pipe(

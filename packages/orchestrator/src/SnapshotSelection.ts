@@ -5,9 +5,9 @@ import { sqlMessage, surviving } from "@medipim/platform/Postgres"
 import { PublishOrder } from "@medipim/platform/PublishOrder"
 import { Context, Effect, Layer, Option } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
+import { MachineWaker } from "./MachineWaker.ts"
 import { RunRecords } from "./RunRecords.ts"
 import { call, failed, once, SyncFailed } from "./ServiceCalls.ts"
-import { Wake } from "./Wake.ts"
 
 /** A snapshot that no run has published yet is used again while the run that fetched it ended less than an hour ago. */
 const freshSeconds = 60 * 60
@@ -34,7 +34,7 @@ export class SnapshotSelection extends Context.Service<
       const fetcher = yield* FetcherClient
       const records = yield* RunRecords
       const order = yield* PublishOrder
-      const wake = yield* Wake
+      const wake = yield* MachineWaker
 
       /** A step asks: it waits for a database that is away. */
       const ask = <A>(question: Effect.Effect<A, SqlError>): Effect.Effect<A, SyncFailed> =>
@@ -44,7 +44,7 @@ export class SnapshotSelection extends Context.Service<
 
       const snapshots = call("fetcher", fetcher.snapshots()).pipe(
         Effect.map(({ snapshots }) => snapshots),
-        Effect.provideService(Wake, wake)
+        Effect.provideService(MachineWaker, wake)
       )
 
       /** These in the order in which runs of this database fetched them, newest first; then those that none fetched. */

@@ -8,14 +8,14 @@ import { surviving } from "@medipim/platform/Postgres"
 import { Context, type Duration, Effect, Layer, Option, Schema } from "effect"
 import { Activity, type WorkflowEngine } from "effect/workflow"
 import { whileActive } from "./Cancellation.ts"
-import type { Journal } from "./Journal.ts"
-import { noted } from "./Noted.ts"
+import { retryEnginePersistence } from "./EngineRetry.ts"
+import { MachineWaker } from "./MachineWaker.ts"
 import { Notifier } from "./Notifier.ts"
+import type { ProgressReporter } from "./ProgressReporter.ts"
 import { Retention } from "./Retention.ts"
 import { type Ending, RunRecords } from "./RunRecords.ts"
 import { call, failed, follow, SyncFailed } from "./ServiceCalls.ts"
 import { SnapshotSelection } from "./SnapshotSelection.ts"
-import { Wake } from "./Wake.ts"
 
 type InWorkflow = WorkflowEngine.WorkflowEngine | WorkflowEngine.WorkflowInstance
 type Step<A> = Effect.Effect<A, SyncFailed, InWorkflow>
@@ -44,10 +44,10 @@ export class Steps extends Context.Service<
   Steps,
   {
     /** Downloads a snapshot, or finds a fresh one. */
-    readonly fetch: (runId: RunId, options: SyncOptions, journal: Journal) => Step<SnapshotSummary>
+    readonly fetch: (runId: RunId, options: SyncOptions, reporter: ProgressReporter) => Step<SnapshotSummary>
     /** Finds the snapshot to maintain: the named one, or the newest. */
     readonly choose: (runId: RunId, options: SyncOptions) => Step<SnapshotSummary>
-    readonly stage: (work: Work, chunks: ReadonlyArray<Chunk>, journal: Journal) => Step<void>
+    readonly stage: (work: Work, chunks: ReadonlyArray<Chunk>, reporter: ProgressReporter) => Step<void>
     readonly publish: (work: Work, options: SyncOptions) => Step<PublishResult>
     /** Removes what is kept no longer, of the store and of the database; it spoils nothing when it fails. */
     readonly prune: (runId: RunId) => Effect.Effect<void, never, InWorkflow>
@@ -65,15 +65,20 @@ export class Steps extends Context.Service<
         const selection = yield* SnapshotSelection
         const retention = yield* Retention
         const notifier = yield* Notifier
-        const wake = yield* Wake
+        const wake = yield* MachineWaker
 
         const kept = <S extends Schema.Top, R>(
           name: string,
           success: S,
           execute: Effect.Effect<S["Type"], SyncFailed, R>
         ) =>
-          noted(
-            Activity.make({ name, success, error: SyncFailed, execute: Effect.provideService(execute, Wake, wake) })
+          retryEnginePersistence(
+            Activity.make({
+              name,
+              success,
+              error: SyncFailed,
+              execute: Effect.provideService(execute, MachineWaker, wake)
+            })
           )
 
         const step = <S extends Schema.Top, R>(
@@ -83,7 +88,7 @@ export class Steps extends Context.Service<
           execute: Effect.Effect<S["Type"], SyncFailed, R>
         ) => kept(name, success, whileActive(records, runId, maxRunDuration, execute))
 
-        const download = Effect.fnUntraced(function* (runId: RunId, journal: Journal) {
+        const download = Effect.fnUntraced(function* (runId: RunId, reporter: ProgressReporter) {
           // Named after its run: a step that is taken up again asks for the same snapshot.
           const snapshotId = SnapshotId.make(runId)
           const { snapshot } = yield* follow(
@@ -91,7 +96,7 @@ export class Steps extends Context.Service<
             fetcher.run({ payload: { snapshotId } }),
             (event) =>
               event._tag === "Progress"
-                ? journal.update({
+                ? reporter.update({
                     recordsFetched: event.records,
                     recordsTotal: event.total,
                     bytesFetched: event.bytes
@@ -107,7 +112,7 @@ export class Steps extends Context.Service<
               )
         })
 
-        const fetch: Steps["Service"]["fetch"] = (runId, { mode, forceRefresh }, journal) =>
+        const fetch: Steps["Service"]["fetch"] = (runId, { mode, forceRefresh }, reporter) =>
           step(
             runId,
             "fetch",
@@ -115,14 +120,14 @@ export class Steps extends Context.Service<
             Effect.gen(function* () {
               const isNew = forceRefresh === true || mode === "fetch-only"
               const fresh = isNew ? Option.none() : yield* selection.reusable
-              return Option.isSome(fresh) ? fresh.value : yield* download(runId, journal)
+              return Option.isSome(fresh) ? fresh.value : yield* download(runId, reporter)
             })
           )
 
         const choose: Steps["Service"]["choose"] = (runId, { snapshotId }) =>
           step(runId, "choose", SnapshotSummary, selection.choose(snapshotId))
 
-        const stageChunk = ({ runId, snapshotId, round }: Work, { offset, limit }: Chunk, journal: Journal) =>
+        const stageChunk = ({ runId, snapshotId, round }: Work, { offset, limit }: Chunk, reporter: ProgressReporter) =>
           step(
             runId,
             `chunk/${offset}${again(round)}`,
@@ -130,10 +135,10 @@ export class Steps extends Context.Service<
             follow(
               "maintainer",
               maintainer.run({ payload: { runId, snapshotId, offset, limit } }),
-              (event) => (event._tag === "Progress" ? journal.chunk(offset, event.counts, false) : Effect.void),
+              (event) => (event._tag === "Progress" ? reporter.chunk(offset, event.counts, false) : Effect.void),
               true
             ).pipe(Effect.map(({ counts }) => counts))
-          ).pipe(Effect.tap((counts) => journal.chunk(offset, counts, true)))
+          ).pipe(Effect.tap((counts) => reporter.chunk(offset, counts, true)))
 
         /** Whatever became of the answer, what is published is published: also when it was to be cancelled meanwhile. */
         const orPublished = (runId: RunId) => (error: SyncFailed) =>
@@ -165,7 +170,7 @@ export class Steps extends Context.Service<
         }
 
         const prune: Steps["Service"]["prune"] = (runId) =>
-          noted(
+          retryEnginePersistence(
             Activity.make({
               name: "prune",
               // Neither needs the other: a store that may not be pruned must not let the tables grow.
@@ -180,7 +185,7 @@ export class Steps extends Context.Service<
           )
 
         const notify: Steps["Service"]["notify"] = (runId, ending) =>
-          noted(
+          retryEnginePersistence(
             Activity.make({
               name: "notify",
               success: Schema.NullOr(Schema.String),
@@ -198,8 +203,8 @@ export class Steps extends Context.Service<
         return Steps.of({
           fetch,
           choose,
-          stage: (work, chunks, journal) =>
-            Effect.forEach(chunks, (chunk) => stageChunk(work, chunk, journal), {
+          stage: (work, chunks, reporter) =>
+            Effect.forEach(chunks, (chunk) => stageChunk(work, chunk, reporter), {
               concurrency: chunkConcurrency,
               discard: true
             }),

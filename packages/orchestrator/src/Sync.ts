@@ -4,7 +4,7 @@ import { ChunkSize, SyncOptions } from "@medipim/domain/SyncOptions"
 import { Cause, Effect, identity, Option, References, Schema } from "effect"
 import { Workflow } from "effect/workflow"
 import { cancelledCode } from "./Cancellation.ts"
-import { type Journal, openJournal } from "./Journal.ts"
+import { openProgressReporter, type ProgressReporter } from "./ProgressReporter.ts"
 import { type Ending, RunRecords } from "./RunRecords.ts"
 import { SyncFailed } from "./ServiceCalls.ts"
 import { Steps } from "./Steps.ts"
@@ -30,28 +30,28 @@ const adviseAgain = (error: SyncFailed): SyncFailed =>
     : error
 
 /** What a run does, step by step. Only what happens inside a step happens once. */
-const work = Effect.fn("Sync.work")(function* ({ runId, options, chunkSize }: Payload, journal: Journal) {
+const work = Effect.fn("Sync.work")(function* ({ runId, options, chunkSize }: Payload, reporter: ProgressReporter) {
   const mode = options.mode ?? "full"
   const steps = yield* Steps
   if (mode === "notification-only") return
 
-  yield* journal.phase("fetching")
+  yield* reporter.phase("fetching")
   const snapshot =
-    mode === "maintain-only" ? yield* steps.choose(runId, options) : yield* steps.fetch(runId, options, journal)
-  yield* journal.snapshot(snapshot.snapshotId)
+    mode === "maintain-only" ? yield* steps.choose(runId, options) : yield* steps.fetch(runId, options, reporter)
+  yield* reporter.snapshot(snapshot.snapshotId)
   const range = rangeOf(snapshot.records, options.offset ?? 0, options.limit)
-  yield* journal.update({ fetched: true, recordsFetched: snapshot.records, bytesFetched: snapshot.bytes })
+  yield* reporter.update({ fetched: true, recordsFetched: snapshot.records, bytesFetched: snapshot.bytes })
   if (mode === "fetch-only") {
-    return yield* journal.update({ recordsTotal: snapshot.records })
+    return yield* reporter.update({ recordsTotal: snapshot.records })
   }
 
   const chunks = planChunks(range, chunkSize)
-  yield* journal.update({ recordsTotal: range.limit, chunksTotal: chunks.length })
+  yield* reporter.update({ recordsTotal: range.limit, chunksTotal: chunks.length })
   const stageAndPublish = Effect.fnUntraced(function* (round: 1 | 2) {
     const staged = { runId, snapshotId: snapshot.snapshotId, round }
-    yield* journal.phase("staging")
-    yield* steps.stage(staged, chunks, journal)
-    yield* journal.phase("publishing")
+    yield* reporter.phase("staging")
+    yield* steps.stage(staged, chunks, reporter)
+    yield* reporter.phase("publishing")
     return yield* steps.publish(staged, options)
   })
   const { counts, warnings } = yield* stageAndPublish(1).pipe(
@@ -60,14 +60,14 @@ const work = Effect.fn("Sync.work")(function* ({ runId, options, chunkSize }: Pa
       ({ reason }) => reason === "incomplete-staging",
       ({ message }) =>
         Effect.andThen(
-          journal.note(`Staged a second time: ${message}`),
+          reporter.note(`Staged a second time: ${message}`),
           Effect.mapError(stageAndPublish(2), adviseAgain)
         )
     )
   )
   const { records: _staged, ...changes } = counts
-  yield* journal.update(changes)
-  yield* Effect.forEach(warnings, journal.note, { discard: true })
+  yield* reporter.update(changes)
+  yield* Effect.forEach(warnings, reporter.note, { discard: true })
 })
 
 const endingOf = (cause: Cause.Cause<SyncFailed>): Ending => {
@@ -79,14 +79,14 @@ const endingOf = (cause: Cause.Cause<SyncFailed>): Ending => {
 }
 
 /** Tells and records how a run ends. Nobody is told of a run that somebody has stopped. */
-const end = Effect.fn("Sync.end")(function* ({ runId, options }: Payload, ending: Ending, journal: Journal) {
+const end = Effect.fn("Sync.end")(function* ({ runId, options }: Payload, ending: Ending, reporter: ProgressReporter) {
   const records = yield* RunRecords
   const steps = yield* Steps
   const finish = (as: Ending) => Effect.orDie(records.end(runId, as))
   if (ending.status === "cancelled") return yield* finish(ending)
-  yield* journal.notifying(ending.status === "failed")
+  yield* reporter.notifying(ending.status === "failed")
   const problem = yield* steps.notify(runId, ending)
-  if (problem !== null) yield* journal.note(problem)
+  if (problem !== null) yield* reporter.note(problem)
   // What went wrong with the telling spoils no run that has done something else.
   const isOnlyForThat = options.mode === "notification-only" && ending.status === "succeeded"
   const isForNothing = problem !== null && isOnlyForThat
@@ -98,16 +98,16 @@ const end = Effect.fn("Sync.end")(function* ({ runId, options }: Payload, ending
 export const layer = Sync.toLayer((payload) =>
   Effect.gen(function* () {
     const { runId, options } = payload
-    const journal = yield* openJournal(runId, options.mode ?? "full")
+    const reporter = yield* openProgressReporter(runId, options.mode ?? "full")
     const waits = yield* WaitReporter
-    yield* Effect.forkScoped(waits.report(runId, journal.currentPhase))
-    yield* work(payload, journal).pipe(
+    yield* Effect.forkScoped(waits.report(runId, reporter.currentPhase))
+    yield* work(payload, reporter).pipe(
       Effect.tapCause((cause) =>
         Cause.hasInterrupts(cause)
           ? Effect.void
-          : Effect.logError("The sync failed", cause).pipe(Effect.andThen(end(payload, endingOf(cause), journal)))
+          : Effect.logError("The sync failed", cause).pipe(Effect.andThen(end(payload, endingOf(cause), reporter)))
       ),
-      Effect.tap(() => end(payload, { status: "succeeded" }, journal)),
+      Effect.tap(() => end(payload, { status: "succeeded" }, reporter)),
       options.debug === true ? Effect.provideService(References.MinimumLogLevel, "Debug") : identity
     )
   }).pipe(Effect.scoped)

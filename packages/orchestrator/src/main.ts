@@ -7,13 +7,13 @@ import * as Migrations from "@medipim/platform/Migrations"
 import * as Postgres from "@medipim/platform/Postgres"
 import * as Service from "@medipim/platform/Service"
 import { Effect, Layer } from "effect"
-import * as Callees from "./Callees.ts"
 import * as Database from "./Database.ts"
 import * as Engine from "./Engine.ts"
 import { Notifier } from "./Notifier.ts"
 import { orchestratorConfig } from "./OrchestratorConfig.ts"
 import * as OrchestratorHttp from "./OrchestratorHttp.ts"
 import { Runs } from "./Runs.ts"
+import * as ServiceClients from "./ServiceClients.ts"
 import { SnapshotSelection } from "./SnapshotSelection.ts"
 import { Steps } from "./Steps.ts"
 import * as Sync from "./Sync.ts"
@@ -23,12 +23,12 @@ import { WaitReporter } from "./WaitReporter.ts"
 const Main = Layer.unwrap(
   Effect.map(orchestratorConfig, (config) =>
     Layer.mergeAll(ApiServer.layer(OrchestratorApi, config), Runs.recovery, SyncSchedule.watch(config)).pipe(
-      Layer.provide(OrchestratorHttp.layer.pipe(Layer.provide(ApiServer.guards(config)))),
+      Layer.provide(OrchestratorHttp.layer.pipe(Layer.provide(ApiServer.middlewareLayer(config)))),
       Layer.provide(SyncSchedule.layer(config).pipe(Layer.provideMerge(Runs.layer(config.chunkSize)))),
       Layer.provide(Sync.layer),
       Layer.provide([Steps.layer(config), WaitReporter.layer]),
       Layer.provide([Notifier.layer(config.notifyUrl), SnapshotSelection.layer]),
-      Layer.provide(Callees.layer(config)),
+      Layer.provide(ServiceClients.layer(config)),
       Layer.provide([Database.layer(config.historyDays), NodeHttpClient.layerUndici, Draining.layer]),
       Layer.provide(Engine.layer.pipe(Layer.provide(Migrations.layer))),
       Layer.provide(Postgres.layer(config, "medipim-orchestrator"))

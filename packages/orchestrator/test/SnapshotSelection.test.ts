@@ -4,8 +4,8 @@ import { FetcherClient } from "@medipim/http-api/Clients"
 import { PublishOrder } from "@medipim/platform/PublishOrder"
 import { Effect, Layer, Option } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { MachineWaker } from "../src/MachineWaker.ts"
 import { SnapshotSelection } from "../src/SnapshotSelection.ts"
-import { Wake } from "../src/Wake.ts"
 import { database, idOf, past } from "./Database.ts"
 
 /** What the store has, and what it was last told to keep. */
@@ -40,7 +40,7 @@ const fetcher = Layer.succeed(FetcherClient, {
 } as never)
 
 const selection = SnapshotSelection.layer.pipe(
-  Layer.provide([fetcher, Layer.succeed(Wake, Wake.of({ call: () => Effect.void }))]),
+  Layer.provide([fetcher, Layer.succeed(MachineWaker, MachineWaker.of({ call: () => Effect.void }))]),
   Layer.provideMerge(database(90))
 )
 

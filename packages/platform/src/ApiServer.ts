@@ -18,9 +18,9 @@ const largestBody = ByteSize.kibibytes(64)
 /** How long running requests may go on after SIGTERM. */
 const drain = Duration.seconds(20)
 /** After that they are interrupted; what is still open a second later is cut off. */
-const patience = Duration.toMillis(drain) + 1000
+const graceMillis = Duration.toMillis(drain) + 1000
 
-interface Listening {
+interface ServerOptions {
   /** Of this machine, for the API and the metrics; all of them when it is none. */
   readonly listenAddress?: Option.Option<string>
   readonly port: number
@@ -32,8 +32,8 @@ interface Listening {
   readonly idleShutdown?: Option.Option<Duration.Duration>
 }
 
-/** What guards the routes: the handlers of an API are built with it, and its server answers by it. */
-export const guards = (keys: Pick<Listening, "adminKey" | "previousAdminKey" | "flyAppName">) =>
+/** The middleware of the routes: the handlers of an API are built with it, and its server answers with it. */
+export const middlewareLayer = (keys: Pick<ServerOptions, "adminKey" | "previousAdminKey" | "flyAppName">) =>
   Layer.merge(AdminKeyGuard.layer(keys), RequestErrorsGuard.layer).pipe(Layer.provideMerge(AdminKeys.layer(keys)))
 
 /** The documents of an API: `/docs` to read, and `/openapi.json`. Neither changes while the process lives. */
@@ -57,20 +57,21 @@ const documents = <Id extends string, Groups extends HttpApiGroup.Constraint>(ap
 }
 
 /**
- * Serves an API with its documents (`/docs`, `/openapi.json`), and its metrics on a second port. On SIGTERM it stops listening at once and lets running requests finish.
+ * Serves an API with its documents (`/docs`, `/openapi.json`), and its metrics on a second port. On SIGTERM it
+ * stops listening at once and lets running requests finish.
  */
 export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
   api: HttpApi.HttpApi<Id, Groups>,
-  listening: Listening,
+  options: ServerOptions,
   limits?: NodeServer.Limits
 ) => {
   const node = NodeServer.make(limits, AdminKeyGuard.isAdmitted)
   const place = (port: number) =>
-    Option.match(listening.listenAddress ?? Option.none(), {
+    Option.match(options.listenAddress ?? Option.none(), {
       onNone: () => ({ port }),
       onSome: (host) => ({ port, host })
     })
-  const routes = HttpApiBuilder.layer(api).pipe(Layer.provide(guards(listening)))
+  const routes = HttpApiBuilder.layer(api).pipe(Layer.provide(middlewareLayer(options)))
   const app = Layer.merge(routes, documents(api))
   const server = HttpRouter.serve(app, {
     disableLogger: true,
@@ -79,7 +80,7 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
   }).pipe(
     Layer.provide(
       // Without a host Node takes all addresses: IPv6 and IPv4, or IPv4 alone where the kernel has no IPv6.
-      NodeHttpServer.layer(() => node.server, { ...place(listening.port), gracefulShutdownTimeout: drain })
+      NodeHttpServer.layer(() => node.server, { ...place(options.port), gracefulShutdownTimeout: drain })
     ),
     Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, largestBody))
   )
@@ -89,17 +90,17 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
       Effect.addFinalizer(() =>
         Effect.andThen(
           begin,
-          Effect.sync(() => node.drain(patience))
+          Effect.sync(() => node.drain(graceMillis))
         )
       )
     )
   )
-  const idle = Option.match(listening.idleShutdown ?? Option.none(), {
+  const idle = Option.match(options.idleShutdown ?? Option.none(), {
     onNone: () => Layer.empty,
-    onSome: (patience) => Idle.layer(patience, node.quiet)
+    onSome: (idleFor) => Idle.layer(idleFor, node.quiet)
   })
   return Layer.merge(
     idle.pipe(Layer.provideMerge(signal), Layer.provide(server)),
-    Metrics.layer(place(listening.metricsPort))
+    Metrics.layer(place(options.metricsPort))
   )
 }

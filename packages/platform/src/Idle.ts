@@ -10,15 +10,15 @@ const terminate = Effect.sync(() => process.kill(process.pid, "SIGTERM"))
  * work is never idle. One that came in the very moment of the end is waited for; one that comes still later, before the
  * server has stopped listening, has the 20 s of every running request, and is asked for again.
  */
-export const layer = (patience: Duration.Duration, quiet: () => number, end: Effect.Effect<unknown> = terminate) => {
-  const limit = Duration.toMillis(patience)
+export const layer = (idleFor: Duration.Duration, quiet: () => number, end: Effect.Effect<unknown> = terminate) => {
+  const limit = Duration.toMillis(idleFor)
   return Layer.effectDiscard(
     Effect.gen(function* () {
       let isEnding = false
       const look = Effect.suspend(() => {
         if (quiet() < limit) return Effect.void
         isEnding = true
-        const reason = `Nothing to do for ${Duration.format(patience)} (IDLE_SHUTDOWN): ending`
+        const reason = `Nothing to do for ${Duration.format(idleFor)} (IDLE_SHUTDOWN): ending`
         return Effect.logInfo(reason).pipe(Effect.andThen(end), Effect.andThen(Effect.never))
       })
       // What is built before it, the server for one, ends after it.

@@ -17,7 +17,7 @@ const sampling = Layer.effectDiscard(
 )
 
 /** Milliseconds that a scrape which is under way may take when the service stops. */
-const patience = 1000
+const graceMillis = 1000
 
 /**
  * `GET /metrics` for Prometheus on a port of its own, so that it is never reachable where the API is. A service works
@@ -30,7 +30,7 @@ export const layer = (place: { readonly port: number; readonly host?: string }) 
     disableListenLog: true,
     middleware: secured
   }).pipe(Layer.provide(NodeHttpServer.layer(() => node.server, place)), Layer.provide(Layer.fresh(HttpRouter.layer)))
-  return Layer.effectDiscard(Effect.addFinalizer(() => Effect.sync(() => node.drain(patience)))).pipe(
+  return Layer.effectDiscard(Effect.addFinalizer(() => Effect.sync(() => node.drain(graceMillis)))).pipe(
     Layer.provide(server),
     Layer.catch((error) =>
       Layer.effectDiscard(Effect.logWarning(`No metrics on port ${place.port} (METRICS_PORT): ${String(error.cause)}`))

@@ -19,7 +19,7 @@ export interface Limits {
   readonly connections: number
 }
 
-export const standard: Limits = {
+export const defaultLimits: Limits = {
   head: 10_000,
   request: 30_000,
   check: 2_000,
@@ -29,7 +29,7 @@ export const standard: Limits = {
   connections: 500
 }
 
-export interface Guarded {
+export interface HardenedServer {
   readonly server: Server
   /** For how many milliseconds no work was under way. */
   readonly quiet: () => number
@@ -37,7 +37,7 @@ export interface Guarded {
    * To be called when the server stops listening. From then on a connection lives only as long as its request, and all
    * end after this many milliseconds: Node itself waits for those on which nothing comes, or nobody reads.
    */
-  readonly drain: (patience: number) => void
+  readonly drain: (graceMillis: number) => void
 }
 
 /** The request that is under way on a connection, and its answer. */
@@ -107,9 +107,9 @@ const isUnread = ({ response }: Exchange): boolean => response.writableEnded && 
  * process awake.
  */
 export const make = (
-  limits: Limits = standard,
+  limits: Limits = defaultLimits,
   isWork: (request: IncomingMessage) => boolean = () => true
-): Guarded => {
+): HardenedServer => {
   const server = new OneAtATime({
     // A client that offers another protocol is answered in this one, and counted like the others.
     ...{ shouldUpgradeCallback: () => false },
@@ -170,11 +170,11 @@ export const make = (
   return {
     server,
     quiet: () => (isWorking() ? 0 : performance.now() - quietSince),
-    drain: (patience) => {
+    drain: (graceMillis) => {
       closeUnused()
       // Those that come free later, and those that the system had accepted before the listening ended.
       const again = setInterval(closeUnused, 100).unref()
-      const end = setTimeout(() => server.closeAllConnections(), patience).unref()
+      const end = setTimeout(() => server.closeAllConnections(), graceMillis).unref()
       server.once("close", () => {
         clearInterval(again)
         clearTimeout(end)

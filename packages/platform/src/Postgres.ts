@@ -41,7 +41,7 @@ export const isPassing = (error: SqlError): boolean =>
  * For a transaction that holds what others wait for: who has not said anything for a minute in it, though the connection
  * stands, is gone. Between its statements a service only counts and decides.
  */
-export const orphanedAfter = "SET LOCAL idle_in_transaction_session_timeout = '60s'"
+export const abortIdleTransaction = "SET LOCAL idle_in_transaction_session_timeout = '60s'"
 
 const isPassingFault = (error: { readonly _tag: string }): boolean =>
   error._tag === "SqlError" && isPassing(error as SqlError)

@@ -23,7 +23,7 @@ export const databaseCheck = (sql: SqlClient, needs: ReadonlyArray<TableNeed>): 
   )
 })
 
-const patience = "5 seconds"
+const timeout = "5 seconds"
 
 /** Checks all dependencies at once; names each that fails. */
 export const readiness = (
@@ -34,7 +34,7 @@ export const readiness = (
     ({ name, check }) =>
       check.pipe(
         Effect.as(Option.none<{ dependency: string; reason: string }>()),
-        Effect.timeout(patience),
+        Effect.timeout(timeout),
         Effect.catch((error) => Effect.succeedSome({ dependency: name, reason: error.message }))
       ),
     { concurrency: dependencies.length }

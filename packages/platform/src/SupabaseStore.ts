@@ -15,7 +15,7 @@ export interface Options {
 }
 
 /** One try of one request; a part of 6 MB passes in seconds even on a slow line. */
-const patience = "60 seconds"
+const timeout = "60 seconds"
 /** A bucket is looked at again after so long: somebody may have made it public, or taken a right away. */
 const trustedFor = Duration.toMillis("1 minute")
 /** All that a probe asks, one after the other: somebody waits for it, and gives up after five seconds. */
@@ -61,7 +61,7 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
       Effect.flatMap((answer) =>
         answer.error === null ? Effect.succeed(answer.data as A) : Effect.fail(storeError(operation, key, answer.error))
       ),
-      inTime(operation, key, patience)
+      inTime(operation, key, timeout)
     )
 
   const createBucket = once("prepare", bucket, (storage) => storage.createBucket(bucket, { public: false })).pipe(

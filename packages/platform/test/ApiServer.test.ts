@@ -130,7 +130,7 @@ describe("The server of an API", () => {
     "answers 429 with Retry-After to a burst of wrong keys from one address, whatever headers come with them",
     () =>
       Effect.gen(function* () {
-        const { port, metricsPort } = yield* started(NodeServer.standard, Option.some("medipim-test"))
+        const { port, metricsPort } = yield* started(NodeServer.defaultLimits, Option.some("medipim-test"))
         for (let i = 0; i < burst; i++) {
           const headers = {
             "x-admin-key": wrong,

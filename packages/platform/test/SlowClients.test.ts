@@ -7,7 +7,7 @@ import * as NodeServer from "../src/NodeServer.ts"
 import { ask, dial, heardOf, inPeace, key, keyed, started } from "./TestServer.ts"
 
 /** So short that a test need not wait for those of production. */
-const short: NodeServer.Limits = { ...NodeServer.standard, head: 300, request: 600, check: 50 }
+const short: NodeServer.Limits = { ...NodeServer.defaultLimits, head: 300, request: 600, check: 50 }
 
 const eventsOf = `GET /events HTTP/1.1\r\nhost: x\r\nx-admin-key: ${key}\r\n\r\n`
 
@@ -72,7 +72,7 @@ describe("Clients that are slow, silent or greedy", () => {
 
   it.live("lets a caller in although as many as it can serve are connected and ask for nothing", () =>
     Effect.gen(function* () {
-      const { port } = yield* started({ ...NodeServer.standard, connections: 20 })
+      const { port } = yield* started({ ...NodeServer.defaultLimits, connections: 20 })
       const idle = yield* Effect.replicateEffect(dial(port), 100)
       const { status } = yield* ask(port, "/healthz", keyed(key))
       assert.strictEqual(status, 200)
@@ -83,7 +83,7 @@ describe("Clients that are slow, silent or greedy", () => {
 
   it.live("cuts no work for a new connection: it turns the newcomer away", () =>
     Effect.gen(function* () {
-      const { port } = yield* started({ ...NodeServer.standard, connections: 2 })
+      const { port } = yield* started({ ...NodeServer.defaultLimits, connections: 2 })
       const readers = yield* Effect.replicateEffect(dial(port, eventsOf), 2)
       yield* Effect.forEach(readers, heardOf)
       const third = yield* dial(port, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -142,7 +142,7 @@ describe("Clients that are slow, silent or greedy", () => {
   it.live("lets a stranger who waits for an answer make room, and nobody who is at work", () =>
     Effect.gen(function* () {
       const working = new Set<string>()
-      const guarded = NodeServer.make({ ...NodeServer.standard, connections: 3 }, ({ url }) => url === "/work")
+      const guarded = NodeServer.make({ ...NodeServer.defaultLimits, connections: 3 }, ({ url }) => url === "/work")
       // Answers to nobody: all are under way.
       guarded.server.on("request", ({ url = "" }) => working.add(url))
       yield* listening(guarded.server)
@@ -178,7 +178,7 @@ describe("Clients that are slow, silent or greedy", () => {
 
   it.live("closes the connection of a client that does not read, not of one that reads slowly", () =>
     Effect.gen(function* () {
-      const port = yield* answering({ ...NodeServer.standard, unread: 1000 }, "x".repeat(50_000_000))
+      const port = yield* answering({ ...NodeServer.defaultLimits, unread: 1000 }, "x".repeat(50_000_000))
       const [deaf, slow] = [yield* dial(port, getRoot), yield* dial(port, getRoot)]
       yield* heardOf(deaf)
       deaf.socket.pause()
@@ -197,7 +197,7 @@ describe("Clients that are slow, silent or greedy", () => {
 
   it.live("accepts a new caller when every connection has an unread answer", () =>
     Effect.gen(function* () {
-      const port = yield* answering({ ...NodeServer.standard, connections: 20 }, "x".repeat(50_000_000))
+      const port = yield* answering({ ...NodeServer.defaultLimits, connections: 20 }, "x".repeat(50_000_000))
       for (let i = 0; i < 20; i++) {
         const deaf = yield* dial(port, getRoot)
         yield* heardOf(deaf)
@@ -242,7 +242,7 @@ describe("Clients that are slow, silent or greedy", () => {
 
   it.live("cuts off those who are still there when its patience ends, as one who never reads", () =>
     Effect.gen(function* () {
-      const { server, drain } = yield* answers(NodeServer.standard, "x".repeat(10_000_000))
+      const { server, drain } = yield* answers(NodeServer.defaultLimits, "x".repeat(10_000_000))
       const reader = yield* dial((server.address() as AddressInfo).port, getRoot)
       yield* heardOf(reader)
       reader.socket.pause()

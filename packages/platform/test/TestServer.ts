@@ -56,7 +56,7 @@ const freePort = Effect.callback<number>((resume) => {
 
 /** A real server with its metrics; `stop` does what SIGTERM does. */
 export const started = Effect.fnUntraced(function* (
-  limits: NodeServer.Limits = NodeServer.standard,
+  limits: NodeServer.Limits = NodeServer.defaultLimits,
   flyAppName = Option.none<string>()
 ) {
   const [port, metricsPort] = [yield* freePort, yield* freePort]
@@ -70,7 +70,7 @@ export const started = Effect.fnUntraced(function* (
   const scope = yield* Scope.make()
   yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
   yield* ApiServer.layer(TestApi, config, limits).pipe(
-    Layer.provide(handlers.pipe(Layer.provide(ApiServer.guards(config)))),
+    Layer.provide(handlers.pipe(Layer.provide(ApiServer.middlewareLayer(config)))),
     Layer.provide(Draining.layer),
     Layer.buildWithScope(scope)
   )

@@ -42,8 +42,8 @@ const guards: ReadonlyArray<Guard> = [
   {
     name: "requests add up to what the first one announced, each record once",
     breaks: [
-      ["packages/fetcher/src/Cutter.ts", "else if (!cursor.isNew(line)) return false", "else cursor.isNew(line)"],
-      ["packages/fetcher/src/Cutter.ts", "if (records !== total()) throw", "if (records < total()) throw"]
+      ["packages/fetcher/src/PartCutter.ts", "else if (!cursor.isNew(line)) return false", "else cursor.isNew(line)"],
+      ["packages/fetcher/src/PartCutter.ts", "if (records !== total()) throw", "if (records < total()) throw"]
     ],
     noticedBy: "source: cut at any byte"
   },
@@ -78,7 +78,7 @@ const guards: ReadonlyArray<Guard> = [
     name: "a run that is over publishes nothing",
     breaks: [
       [
-        "packages/maintainer/src/Catalogue.ts",
+        "packages/maintainer/src/PublishTransaction.ts",
         'running: run?.status === "running" && !(yield* isCancelled(runId))',
         "running: true"
       ],
@@ -181,7 +181,7 @@ const guards: ReadonlyArray<Guard> = [
     name: "a publish takes no lock that readers are in the way of",
     breaks: [
       [
-        "packages/maintainer/src/Staging.ts",
+        "packages/maintainer/src/StagingTables.ts",
         "sql`VACUUM (SKIP_LOCKED) medipim.stage_products, medipim.stage_batches`",
         "sql`TRUNCATE medipim.stage_products, medipim.stage_batches`"
       ]

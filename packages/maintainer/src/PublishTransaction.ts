@@ -3,7 +3,7 @@ import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import type { Staged } from "@medipim/domain/PublishRules"
 import { sumFields, UnknownField } from "@medipim/domain/UnknownFields"
 import { PublishResult } from "@medipim/http-api/MaintainerApi"
-import { longestLockWait, orphanedAfter } from "@medipim/platform/Postgres"
+import { abortIdleTransaction, longestLockWait } from "@medipim/platform/Postgres"
 import { PublishOrder } from "@medipim/platform/PublishOrder"
 import { Context, Effect, Layer, Option, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
@@ -14,17 +14,17 @@ const StoredResult = Schema.fromJsonString(PublishResult)
 const ChunkFields = Schema.Array(Schema.Struct({ fields: Schema.Array(UnknownField) }))
 
 /** The catalogue and its record of changes, as one publish works on them: every method belongs in its transaction. */
-export class Catalogue extends Context.Service<
-  Catalogue,
+export class PublishTransaction extends Context.Service<
+  PublishTransaction,
   {
     /**
      * Lifts the limit on the time of a statement, two minutes on Supabase, for this transaction: one statement writes the
      * whole of a first load. Waiting for a lock stays bounded. When the maintainer disappears, Postgres aborts the idle
      * transaction after 60 s and releases the row of the run.
      */
-    readonly takeTime: Effect.Effect<void, SqlError>
+    readonly disableStatementTimeout: Effect.Effect<void, SqlError>
     /** Holds the row of the run until the end of the transaction: nothing else can end or publish it meanwhile. */
-    readonly claim: (
+    readonly lockRun: (
       runId: RunId
     ) => Effect.Effect<{ readonly running: boolean; readonly published: PublishResult | undefined }, SqlError>
     /** True as soon as somebody asked to stop the run, also while this transaction holds its row. */
@@ -34,11 +34,11 @@ export class Catalogue extends Context.Service<
     /** The products of the catalogue that no line of the run names. */
     readonly missing: (runId: RunId) => Effect.Effect<ReadonlyArray<string>, SqlError>
     /** Records the outcome in the row of the run. */
-    readonly close: (result: PublishResult, snapshotId: SnapshotId) => Effect.Effect<void, SqlError>
+    readonly recordPublish: (result: PublishResult, snapshotId: SnapshotId) => Effect.Effect<void, SqlError>
   }
->()("maintainer/Catalogue") {
+>()("maintainer/PublishTransaction") {
   static readonly layer = Layer.effect(
-    Catalogue,
+    PublishTransaction,
     Effect.gen(function* () {
       const sql = yield* SqlClient
       const order = yield* PublishOrder
@@ -46,21 +46,21 @@ export class Catalogue extends Context.Service<
       const stored = Schema.encodeEffect(StoredResult)
       const decodeFields = Schema.decodeUnknownEffect(ChunkFields)
 
-      const takeTime = Effect.all(
+      const disableStatementTimeout = Effect.all(
         [
           sql`SET LOCAL statement_timeout = 0`,
           // Again: a pooler may keep the parameters of a connection for itself.
           sql.unsafe(`SET LOCAL lock_timeout = '${longestLockWait}'`),
-          sql.unsafe(orphanedAfter)
+          sql.unsafe(abortIdleTransaction)
         ],
         { discard: true }
       )
 
-      const isCancelled = Effect.fn("Catalogue.isCancelled")(function* (runId: RunId) {
+      const isCancelled = Effect.fn("PublishTransaction.isCancelled")(function* (runId: RunId) {
         return (yield* sql`SELECT FROM medipim.sync_cancellations WHERE run_id = ${runId}`).length > 0
       })
 
-      const claim = Effect.fn("Catalogue.claim")(function* (runId: RunId) {
+      const lockRun = Effect.fn("PublishTransaction.lockRun")(function* (runId: RunId) {
         // Without the key: a cancellation refers to this row, and has to get in while the publish goes on.
         const [run] = yield* sql<{ readonly status: string; readonly result: string | null }>`
           SELECT status, CASE WHEN published_at IS NOT NULL THEN result::text END AS result
@@ -95,7 +95,11 @@ export class Catalogue extends Context.Service<
           FROM medipim.stage_products AS s JOIN public.products AS p USING (id)
           WHERE s.run_id = ${runId} AND s.medipim_updated_at < p.medipim_updated_at`
 
-      const staged = Effect.fn("Catalogue.staged")(function* (runId: RunId, snapshotId: SnapshotId, { offset }: Chunk) {
+      const staged = Effect.fn("PublishTransaction.staged")(function* (
+        runId: RunId,
+        snapshotId: SnapshotId,
+        { offset }: Chunk
+      ) {
         const superseded = (yield* dropSuperseded(runId)).length
         type Counted = Omit<Staged, "unknownFields" | "lostFields">
         // Only chunks that follow each other without gap or overlap count as staged.
@@ -139,21 +143,24 @@ export class Catalogue extends Context.Service<
       })
 
       /** A rejected line that names its product keeps it: the source still has it. */
-      const missing = Effect.fn("Catalogue.missing")(function* (runId: RunId) {
+      const missing = Effect.fn("PublishTransaction.missing")(function* (runId: RunId) {
         const rows = yield* sql<{ readonly id: string }>`SELECT id FROM public.products WHERE removed_at IS NULL
           EXCEPT SELECT unnest(ids || unchanged) FROM medipim.stage_batches WHERE run_id = ${runId}
           EXCEPT SELECT product_id FROM medipim.rejected_records WHERE run_id = ${runId}`
         return rows.map(({ id }) => id)
       })
 
-      const close = Effect.fn("Catalogue.close")(function* (result: PublishResult, snapshotId: SnapshotId) {
+      const recordPublish = Effect.fn("PublishTransaction.recordPublish")(function* (
+        result: PublishResult,
+        snapshotId: SnapshotId
+      ) {
         yield* sql`UPDATE medipim.sync_runs
           SET result = ${yield* Effect.orDie(stored(result))}::jsonb, published_at = now(),
             snapshot_id = ${snapshotId}
           WHERE id = ${result.runId}`
       })
 
-      return Catalogue.of({ takeTime, claim, isCancelled, staged, missing, close })
+      return PublishTransaction.of({ disableStatementTimeout, lockRun, isCancelled, staged, missing, recordPublish })
     })
   )
 }

@@ -2,36 +2,36 @@ import { Context, Effect, Layer, Option } from "effect"
 import { HttpClient } from "effect/http"
 
 /** A machine starts in seconds; whoever called tries again afterwards anyway. */
-const patience = "30 seconds"
+const timeout = "30 seconds"
 
-export type Sleeper = "fetcher" | "maintainer"
+export type ServiceName = "fetcher" | "maintainer"
 
 /**
  * Wakes services that end when they have nothing to do. Calls go over a private network, which reaches running machines only; a
  * request to the public address of a service starts its machine (docs/decisions/0013).
  */
-export class Wake extends Context.Service<
-  Wake,
+export class MachineWaker extends Context.Service<
+  MachineWaker,
   {
     /** Asks a service that could not be reached to start. Does nothing for one that has no address to wake it by. */
-    readonly call: (service: Sleeper) => Effect.Effect<void>
+    readonly call: (service: ServiceName) => Effect.Effect<void>
   }
->()("orchestrator/Wake") {
-  static readonly layer = (addresses: Readonly<Record<Sleeper, Option.Option<string>>>) =>
+>()("orchestrator/MachineWaker") {
+  static readonly layer = (addresses: Readonly<Record<ServiceName, Option.Option<string>>>) =>
     Layer.effect(
-      Wake,
+      MachineWaker,
       Effect.gen(function* () {
         const client = HttpClient.filterStatusOk(yield* HttpClient.HttpClient)
 
-        const ask = Effect.fn("Wake.call")(function* (service: Sleeper, address: string) {
+        const ask = Effect.fn("MachineWaker.call")(function* (service: ServiceName, address: string) {
           yield* Effect.logInfo(`The ${service} cannot be reached: it is woken by ${address}`)
           yield* client.get(`${address}/healthz`).pipe(
-            Effect.timeout(patience),
+            Effect.timeout(timeout),
             Effect.catch((error) => Effect.logWarning(`The ${service} could not be woken: ${error.message}`))
           )
         })
 
-        return Wake.of({
+        return MachineWaker.of({
           call: (service) =>
             Option.match(addresses[service], {
               onNone: () => Effect.void,

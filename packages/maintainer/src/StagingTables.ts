@@ -4,7 +4,7 @@ import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import { columnNames, columnTypes } from "@medipim/domain/ProductColumns"
 import { UnknownField } from "@medipim/domain/UnknownFields"
 import type { ChunkCounts } from "@medipim/http-api/MaintainerApi"
-import { orphanedAfter, surviving } from "@medipim/platform/Postgres"
+import { abortIdleTransaction, surviving } from "@medipim/platform/Postgres"
 import { Context, Effect, Layer, Option, Result, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
@@ -87,11 +87,11 @@ const longestRaw = 256 * 1024
 const withoutNul = (text: string): string => text.replaceAll("\u0000", "")
 
 /** The staging tables: the differences between a snapshot and the catalogue, until they are published. */
-export class Staging extends Context.Service<
-  Staging,
+export class StagingTables extends Context.Service<
+  StagingTables,
   {
     /** What the catalogue holds of these products. */
-    readonly known: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, Known>, SqlError>
+    readonly lookupProducts: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, Known>, SqlError>
     /** Writes the differences of a batch. Repeating it changes nothing. */
     readonly write: (
       runId: RunId,
@@ -113,15 +113,15 @@ export class Staging extends Context.Service<
      */
     readonly restart: (runId: RunId, chunk: Chunk) => Effect.Effect<void, SqlError | RunNotRunning>
     /** Deletes what runs that have ended left. */
-    readonly sweep: Effect.Effect<void, SqlError>
+    readonly deleteStaleStaging: Effect.Effect<void, SqlError>
     /** Deletes what is staged for a run. */
     readonly clear: (runId: RunId) => Effect.Effect<void, SqlError>
     /** The same, and gives the space back. */
     readonly empty: (runId: RunId) => Effect.Effect<void, SqlError>
   }
->()("maintainer/Staging") {
+>()("maintainer/StagingTables") {
   static readonly layer = Layer.effect(
-    Staging,
+    StagingTables,
     Effect.gen(function* () {
       const sql = yield* SqlClient
       /** Inside a transaction nothing can be repeated but all of it. */
@@ -131,7 +131,7 @@ export class Staging extends Context.Service<
         )
 
       /** Until the end of the transaction the run can neither be published nor end; waits for a publish on its way. */
-      const stillStages = Effect.fnUntraced(function* (runId: RunId) {
+      const lockRunForStaging = Effect.fnUntraced(function* (runId: RunId) {
         const rows = yield* sql`SELECT FROM medipim.sync_runs
           WHERE id = ${runId} AND status = 'running' AND published_at IS NULL
             AND NOT EXISTS (SELECT FROM medipim.sync_cancellations WHERE run_id = ${runId})
@@ -151,7 +151,7 @@ export class Staging extends Context.Service<
               ...columnNames.map((name) => textArray(rows.map(({ decision }) => columnText(decision.row[name]))))
             ])
 
-      const seen = (runId: RunId, batch: ReadonlyArray<Decided>) => {
+      const recordSeenIds = (runId: RunId, batch: ReadonlyArray<Decided>) => {
         const ids: Array<string> = []
         const unchanged: Array<string> = []
         const unchangedAt: Array<number> = []
@@ -195,14 +195,14 @@ export class Staging extends Context.Service<
           ON CONFLICT (run_id, record) DO NOTHING`
       }
 
-      const known = Effect.fn("Staging.known")(function* (ids: ReadonlyArray<string>) {
+      const lookupProducts = Effect.fn("StagingTables.lookupProducts")(function* (ids: ReadonlyArray<string>) {
         const rows = yield* sql<Known>`SELECT id, content_hash, line_hash, removed_at IS NOT NULL AS removed,
           to_char(medipim_updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS updated_at
           FROM public.products WHERE id = ANY(${ids}::text[])`
         return new Map(rows.map((row) => [row.id, row]))
       }, repeat)
 
-      const write: Staging["Service"]["write"] = Effect.fn("Staging.write")(function* (
+      const write: StagingTables["Service"]["write"] = Effect.fn("StagingTables.write")(function* (
         runId,
         snapshotId,
         batch,
@@ -216,11 +216,11 @@ export class Staging extends Context.Service<
           rows.filter((row) => !isUnderstood(row)),
           insertKeeping
         )
-        yield* seen(runId, batch)
+        yield* recordSeenIds(runId, batch)
         yield* reject(runId, snapshotId, batch, keepsText)
       }, repeat)
 
-      const finish: Staging["Service"]["finish"] = Effect.fn("Staging.finish")(function* (
+      const finish: StagingTables["Service"]["finish"] = Effect.fn("StagingTables.finish")(function* (
         runId,
         offset,
         counts,
@@ -239,10 +239,10 @@ export class Staging extends Context.Service<
               staged_at = now()`
       }, repeat)
 
-      const restart = Effect.fn("Staging.restart")(
+      const restart = Effect.fn("StagingTables.restart")(
         function* (runId: RunId, { offset, limit }: Chunk) {
-          yield* sql.unsafe(orphanedAfter)
-          yield* stillStages(runId)
+          yield* sql.unsafe(abortIdleTransaction)
+          yield* lockRunForStaging(runId)
           const within = (column: string) =>
             sql`run_id = ${runId} AND ${sql(column)} >= ${offset} AND ${sql(column)} < ${offset + limit}`
           const batches = yield* sql`DELETE FROM medipim.stage_batches WHERE ${within("first_record")} RETURNING 1`
@@ -263,12 +263,12 @@ export class Staging extends Context.Service<
 
       // One run is running at most. Two ranges of the key, where "all others" would read the whole table.
       const running = sql`(SELECT id FROM medipim.sync_runs WHERE status = 'running')`
-      const sweep = deleteStaged(sql`run_id < ${running} OR run_id > ${running}`).pipe(
+      const deleteStaleStaging = deleteStaged(sql`run_id < ${running} OR run_id > ${running}`).pipe(
         repeat,
-        Effect.withSpan("Staging.sweep")
+        Effect.withSpan("StagingTables.deleteStaleStaging")
       )
 
-      const clear = Effect.fn("Staging.clear")((runId: RunId) => deleteStaged(sql`run_id = ${runId}`), repeat)
+      const clear = Effect.fn("StagingTables.clear")((runId: RunId) => deleteStaged(sql`run_id = ${runId}`), repeat)
 
       /**
        * VACUUM gives the space back. It takes the lock that this needs only when it is free: a reader of these tables, a
@@ -277,10 +277,10 @@ export class Staging extends Context.Service<
       const empty = (runId: RunId) =>
         clear(runId).pipe(
           Effect.andThen(sql`VACUUM (SKIP_LOCKED) medipim.stage_products, medipim.stage_batches`),
-          Effect.withSpan("Staging.empty")
+          Effect.withSpan("StagingTables.empty")
         )
 
-      return Staging.of({ known, write, finish, restart, sweep, clear, empty })
+      return StagingTables.of({ lookupProducts, write, finish, restart, deleteStaleStaging, clear, empty })
     })
   )
 }

@@ -2,7 +2,7 @@ import { randomInt } from "node:crypto"
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { Quarantine } from "../src/Quarantine.ts"
+import { RejectedRecords } from "../src/RejectedRecords.ts"
 import { product, products, services, sync } from "./Fixture.ts"
 
 /** Characters of four bytes that no compression makes shorter. */
@@ -33,7 +33,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("What prod
         const stored = yield* sql`SELECT artg_id, pbs, ean_gtin14, ean, length(raw ->> 'artgId') > 2000 AS kept
         FROM public.products WHERE id = ${product(100).id}`
         assert.deepStrictEqual(stored, [{ artg_id: null, pbs: null, ean_gtin14: null, ean: [], kept: true }])
-        const { records } = yield* (yield* Quarantine).list({})
+        const { records } = yield* (yield* RejectedRecords).list({})
         assert.deepStrictEqual(
           records.map(({ reason }) => reason),
           ["the id of the product is longer than 200 characters"]

@@ -6,13 +6,13 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { StoredLine } from "./SnapshotReader.ts"
 
 /** Which lines are meant. `reason` is a part of the reason, whatever its case. */
-export interface Chosen {
+export interface RejectedFilter {
   readonly runId?: string | undefined
   readonly reason?: string | undefined
 }
 
 /** Which lines to show, newest run first. */
-interface Question extends Chosen {
+interface RejectedPageRequest extends RejectedFilter {
   readonly page?: number | undefined
   readonly size?: number | undefined
 }
@@ -34,16 +34,16 @@ const batchBytes = 4 * 1024 * 1024
 const shownBytes = 65_536
 
 /** Lines that could not be decoded. */
-export class Quarantine extends Context.Service<
-  Quarantine,
+export class RejectedRecords extends Context.Service<
+  RejectedRecords,
   {
-    readonly list: (question: Question) => Effect.Effect<Answer, SqlError>
+    readonly list: (question: RejectedPageRequest) => Effect.Effect<Answer, SqlError>
     /** How many lines of other snapshots no replay has published. */
-    readonly superseded: (snapshotId: SnapshotId | null, chosen: Chosen) => Effect.Effect<number, SqlError>
+    readonly superseded: (snapshotId: SnapshotId | null, chosen: RejectedFilter) => Effect.Effect<number, SqlError>
     /** Up to `limit` rejected lines of the snapshot after this record, in order, that no replay has published. */
     readonly waiting: (
       snapshotId: SnapshotId,
-      chosen: Chosen,
+      chosen: RejectedFilter,
       behind: number,
       limit: number
     ) => Effect.Effect<ReadonlyArray<StoredLine>, SqlError>
@@ -54,16 +54,19 @@ export class Quarantine extends Context.Service<
       by: RunId
     ) => Effect.Effect<void, SqlError>
   }
->()("maintainer/Quarantine") {
+>()("maintainer/RejectedRecords") {
   static readonly layer = Layer.effect(
-    Quarantine,
+    RejectedRecords,
     Effect.gen(function* () {
       const sql = yield* SqlClient
 
-      const within = ({ runId, reason }: Chosen) => sql`(${runId ?? null}::text IS NULL OR run_id = ${runId ?? null})
+      const within = ({
+        runId,
+        reason
+      }: RejectedFilter) => sql`(${runId ?? null}::text IS NULL OR run_id = ${runId ?? null})
         AND (${reason ?? null}::text IS NULL OR strpos(lower(reason), lower(${reason ?? null}::text)) > 0)`
 
-      const list = Effect.fn("Quarantine.list")(function* (question: Question) {
+      const list = Effect.fn("RejectedRecords.list")(function* (question: RejectedPageRequest) {
         const { page = 0, size = defaultSize } = question
         const wanted = sql`FROM medipim.rejected_records WHERE ${within(question)}`
         const [counted] = yield* sql<{ readonly total: number }>`SELECT count(*)::int AS total ${wanted}`
@@ -77,16 +80,19 @@ export class Quarantine extends Context.Service<
         return { total: counted?.total ?? 0, records }
       })
 
-      const superseded = Effect.fn("Quarantine.superseded")(function* (snapshotId: SnapshotId | null, chosen: Chosen) {
+      const superseded = Effect.fn("RejectedRecords.superseded")(function* (
+        snapshotId: SnapshotId | null,
+        chosen: RejectedFilter
+      ) {
         const [counted] = yield* sql<{ readonly n: number }>`SELECT count(*)::int AS n FROM medipim.rejected_records
           WHERE replayed_by IS NULL AND snapshot_id IS DISTINCT FROM ${snapshotId} AND ${within(chosen)}`
         return counted?.n ?? 0
       })
 
       // A snapshot that was staged by several runs has the same rejected lines several times.
-      const waiting = Effect.fn("Quarantine.waiting")(function* (
+      const waiting = Effect.fn("RejectedRecords.waiting")(function* (
         snapshotId: SnapshotId,
-        chosen: Chosen,
+        chosen: RejectedFilter,
         behind: number,
         limit: number
       ) {
@@ -103,7 +109,7 @@ export class Quarantine extends Context.Service<
         return rows.map(({ raw, ...place }) => ({ ...place, bytes: Buffer.from(raw) }))
       })
 
-      const markReplayed = Effect.fn("Quarantine.markReplayed")(function* (
+      const markReplayed = Effect.fn("RejectedRecords.markReplayed")(function* (
         snapshotId: SnapshotId,
         records: ReadonlyArray<number>,
         by: RunId
@@ -112,7 +118,7 @@ export class Quarantine extends Context.Service<
           WHERE snapshot_id = ${snapshotId} AND record = ANY(${records}::int[]) AND replayed_by IS NULL`
       })
 
-      return Quarantine.of({ list, superseded, waiting, markReplayed })
+      return RejectedRecords.of({ list, superseded, waiting, markReplayed })
     })
   )
 }

@@ -8,11 +8,11 @@ import { PublishOrder } from "@medipim/platform/PublishOrder"
 import { Context, Effect, Layer, Option, Stream } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { decide, decode, glance, isSame, type Known, type Peeked, unchanged, type Winner } from "./Decision.ts"
+import { decide, decode, isSame, type Known, type Peeked, peekStoredLine, unchanged, type Winner } from "./Decision.ts"
 import { inBatches } from "./LineBatches.ts"
 import { showingLocks } from "./LockHolder.ts"
 import { type SnapshotBroken, SnapshotReader, type StoredLine } from "./SnapshotReader.ts"
-import { type Decided, type RunNotRunning, Staging } from "./Staging.ts"
+import { type Decided, type RunNotRunning, StagingTables } from "./StagingTables.ts"
 
 export interface Staged {
   readonly counts: ChunkCounts
@@ -54,15 +54,18 @@ const add = ({ counts, fields }: Tally, batch: ReadonlyArray<Decided>): Tally =>
   return { counts: sum, fields: found.length === 0 ? fields : sumFields([...fields, ...found]) }
 }
 
-const look = (batch: ReadonlyArray<Peeked>, known: ReadonlyMap<string, Known>): ReadonlyArray<Decided | Peeked> =>
+const markUnchanged = (
+  batch: ReadonlyArray<Peeked>,
+  known: ReadonlyMap<string, Known>
+): ReadonlyArray<Decided | Peeked> =>
   batch.map((peeked) => {
     const id = peeked.id
     return id !== undefined && isSame(peeked, known.get(id)) ? { line: peeked.line, decision: unchanged(id) } : peeked
   })
 
 /** Stages chunks: every record of the chunk is decided, and only differences are written. */
-export class Stage extends Context.Service<
-  Stage,
+export class ChunkStager extends Context.Service<
+  ChunkStager,
   {
     readonly chunk: (
       request: StageRequest,
@@ -74,21 +77,21 @@ export class Stage extends Context.Service<
       winner: Winner
     ) => Effect.Effect<ReadonlyArray<Decided>, SqlError>
   }
->()("maintainer/Stage") {
+>()("maintainer/ChunkStager") {
   static readonly layer = (batchSize: number) =>
     Layer.effect(
-      Stage,
+      ChunkStager,
       Effect.gen(function* () {
         const reader = yield* SnapshotReader
         const order = yield* PublishOrder
-        const staging = yield* Staging
+        const staging = yield* StagingTables
         const sql = yield* SqlClient
 
         /** Lines whose id only parsing could tell are looked up in a second question; they are rare. */
         const decideBatch = Effect.fnUntraced(function* (lines: ReadonlyArray<StoredLine>, winner: Winner) {
-          const peeked = lines.map(glance)
-          const known = yield* staging.known(peeked.flatMap(({ id }) => (id === undefined ? [] : [id])))
-          const looked = look(peeked, known).map((entry) =>
+          const peeked = lines.map(peekStoredLine)
+          const known = yield* staging.lookupProducts(peeked.flatMap(({ id }) => (id === undefined ? [] : [id])))
+          const looked = markUnchanged(peeked, known).map((entry) =>
             "decision" in entry ? entry : { line: entry.line, decoded: decode(entry), peekedId: entry.id }
           )
           const late = looked.flatMap((entry) =>
@@ -96,7 +99,7 @@ export class Stage extends Context.Service<
               ? [entry.decoded.row.id]
               : []
           )
-          const more = late.length === 0 ? known : new Map([...known, ...(yield* staging.known(late))])
+          const more = late.length === 0 ? known : new Map([...known, ...(yield* staging.lookupProducts(late))])
           return looked.map((entry): Decided => {
             if ("decision" in entry) return entry
             const { line, decoded } = entry
@@ -112,7 +115,7 @@ export class Stage extends Context.Service<
             return batch
           })
 
-        const chunk = Effect.fn("Stage.chunk")(
+        const chunk = Effect.fn("ChunkStager.chunk")(
           function* (
             { runId, snapshotId, offset, limit }: StageRequest,
             onProgress: (counts: ChunkCounts) => Effect.Effect<void>
@@ -120,7 +123,7 @@ export class Stage extends Context.Service<
             const manifest = yield* reader.manifest(snapshotId)
             const range: Chunk = { offset, limit: Math.max(0, Math.min(limit, manifest.records - offset)) }
             yield* staging.restart(runId, range)
-            yield* staging.sweep
+            yield* staging.deleteStaleStaging
             const winner = Option.isNone(yield* order.newerThan(snapshotId)) ? "line" : "stored"
             let texts = Math.max(fewestTexts, Math.ceil(manifest.records * rejectedLimit))
             const keepsText = () => texts-- > 0
@@ -140,7 +143,7 @@ export class Stage extends Context.Service<
           Effect.provideService(SqlClient, sql)
         )
 
-        return Stage.of({ chunk, decide: decideBatch })
+        return ChunkStager.of({ chunk, decide: decideBatch })
       })
     )
 }

@@ -9,13 +9,13 @@ import { FetchHttpClient } from "effect/http"
 import { SqlClient } from "effect/sql/SqlClient"
 import * as Database from "../src/Database.ts"
 import * as Engine from "../src/Engine.ts"
+import { MachineWaker } from "../src/MachineWaker.ts"
 import { Notifier } from "../src/Notifier.ts"
 import { Runs } from "../src/Runs.ts"
 import { SnapshotSelection } from "../src/SnapshotSelection.ts"
 import { Steps } from "../src/Steps.ts"
 import * as Sync from "../src/Sync.ts"
 import { WaitReporter } from "../src/WaitReporter.ts"
-import { Wake } from "../src/Wake.ts"
 
 const snapshot = {
   snapshotId: "20261125T020000Z-00000001",
@@ -72,7 +72,7 @@ const orchestrator = Runs.layer(20_000).pipe(
   Layer.provide(Sync.layer),
   Layer.provide([Steps.layer({ chunkConcurrency: 1, maxRunDuration: Duration.hours(1) }), WaitReporter.layer]),
   Layer.provide([Notifier.layer(Option.none()), SnapshotSelection.layer]),
-  Layer.provide([services, Layer.succeed(Wake, Wake.of({ call: () => Effect.void }))]),
+  Layer.provide([services, Layer.succeed(MachineWaker, MachineWaker.of({ call: () => Effect.void }))]),
   Layer.provide([Database.layer(90), FetchHttpClient.layer, Draining.layer]),
   Layer.provide(Engine.layer.pipe(Layer.provide(Migrations.layer))),
   Layer.provideMerge(pool),
@@ -106,7 +106,7 @@ const ended = Effect.fnUntraced(function* (id: string) {
 })
 
 layer(orchestrator, { excludeTestServices: true, timeout: "60 seconds" })("An orchestrator", (it) => {
-  it.effect("begins each step though the database is away as it is to be noted", () =>
+  it.effect("runs each step once although the database is unavailable when the engine records its start", () =>
     Effect.gen(function* () {
       const { start } = yield* Runs
       yield* noConnection("activity", 5)

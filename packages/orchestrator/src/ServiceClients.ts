@@ -1,6 +1,6 @@
 import { FetcherClient, MaintainerClient } from "@medipim/http-api/Clients"
 import { Layer, type Option, type Redacted } from "effect"
-import { Wake } from "./Wake.ts"
+import { MachineWaker } from "./MachineWaker.ts"
 
 /** The two services that the orchestrator calls, and how they are woken. */
 export const layer = (config: {
@@ -13,5 +13,5 @@ export const layer = (config: {
   Layer.mergeAll(
     FetcherClient.layer({ baseUrl: config.fetcherUrl, adminKey: config.adminKey }),
     MaintainerClient.layer({ baseUrl: config.maintainerUrl, adminKey: config.adminKey }),
-    Wake.layer({ fetcher: config.fetcherWakeUrl, maintainer: config.maintainerWakeUrl })
+    MachineWaker.layer({ fetcher: config.fetcherWakeUrl, maintainer: config.maintainerWakeUrl })
   )

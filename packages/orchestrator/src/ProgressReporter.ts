@@ -7,7 +7,7 @@ import { Effect, Semaphore } from "effect"
 import { RunRecords } from "./RunRecords.ts"
 
 /** What a run tells about itself while it goes on. */
-export interface Journal {
+export interface ProgressReporter {
   readonly phase: (phase: Phase) => Effect.Effect<void>
   /** The last phase: the percent of a run that has failed stays where its work stopped. */
   readonly notifying: (hasFailed: boolean) => Effect.Effect<void>
@@ -34,10 +34,10 @@ const sumOf = (chunks: Iterable<ChunkCounts>) => {
 }
 
 /**
- * Opens the journal of a run. After a restart it begins empty and fills again as the steps that were done before answer
+ * Opens the reporter of a run. After a restart it begins empty and fills again as the steps that were done before answer
  * from the workflow's storage.
  */
-export const openJournal = Effect.fnUntraced(function* (runId: RunId, mode: Mode) {
+export const openProgressReporter = Effect.fnUntraced(function* (runId: RunId, mode: Mode) {
   const records = yield* RunRecords
   const openedAt = yield* elapsedMillis
   const one = yield* Semaphore.make(1)
@@ -72,7 +72,7 @@ export const openJournal = Effect.fnUntraced(function* (runId: RunId, mode: Mode
       return now - writtenAt >= writeEveryMillis ? write : Effect.void
     })
 
-  const journal: Journal = {
+  const reporter: ProgressReporter = {
     phase: (next) =>
       Effect.suspend(() => {
         phase = next
@@ -104,5 +104,5 @@ export const openJournal = Effect.fnUntraced(function* (runId: RunId, mode: Mode
         return write
       })
   }
-  return journal
+  return reporter
 })

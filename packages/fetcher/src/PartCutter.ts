@@ -21,7 +21,7 @@ const goesOn = new Set<StreamBroken["fault"]>(["cut", "connection", "stalled", "
 /** What was there can be gone on with. */
 export const isResumable = ({ fault }: StreamBroken): boolean => goesOn.has(fault)
 
-export interface Cutting {
+export interface CutterOptions {
   readonly snapshotId: SnapshotId
   readonly request: Asked
   /** What earlier requests have brought. */
@@ -39,7 +39,7 @@ const headBytes = 1024
  * Cuts the checked lines of one stream into parts. Throws `StreamBroken` as soon as the stream cannot be the whole
  * catalogue, or the rest of it that was asked for; then `flush` gives the good lines before that.
  */
-export const makeCutter = ({ snapshotId, request, before, startedAt, partBytes }: Cutting) => {
+export const makePartCutter = ({ snapshotId, request, before, startedAt, partBytes }: CutterOptions) => {
   const splitter = makeLineSplitter()
   const check = makeStreamCheck()
   const cursor = makeCreationCursor(before.cursor)
