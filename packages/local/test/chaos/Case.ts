@@ -3,7 +3,7 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { PostgresFailed } from "../../src/EmbeddedPostgres.ts"
 import type { ProgramFailed } from "../../src/Program.ts"
-import { House, headers, type ServiceName } from "./House.ts"
+import { Environment, headers, type ServiceName } from "./Environment.ts"
 import type { Armed, Trap } from "./Proxy.ts"
 
 /** Numbers that follow from a seed and the name of a case: the same case comes again with the same seed. */
@@ -19,7 +19,7 @@ export const diceOf = (seed: number, name: string) => {
 }
 export type Dice = ReturnType<typeof diceOf>
 
-type Needs = House | SqlClient | Scope.Scope
+type Needs = Environment | SqlClient | Scope.Scope
 type Mishap = string | SqlError | PostgresFailed | ProgramFailed
 
 /** How a run ends; one that fails with the code of its failure, which is the tag of an error of the services. */
@@ -54,16 +54,22 @@ export interface Case {
 
 export const nowhere: Armed = { sprung: Effect.void, open: Effect.void }
 
-type Way = keyof House["Service"]["proxies"]
+type Way = keyof Environment["Service"]["proxies"]
 
 /** Waits on the way between two services. */
 export const trapped =
-  (way: Way, trap: Trap | ((dice: Dice, house: House["Service"]) => Trap)): Case["begin"] =>
+  (way: Way, trap: Trap | ((dice: Dice, environment: Environment["Service"]) => Trap)): Case["begin"] =>
   (dice) =>
-    Effect.map(House, (house) => house.proxies[way].set(typeof trap === "function" ? trap(dice, house) : trap))
+    Effect.map(Environment, (environment) =>
+      environment.proxies[way].set(typeof trap === "function" ? trap(dice, environment) : trap)
+    )
 
 /** A fault on the way between two services, which the system makes up for. */
-export const onTheWay = (name: string, way: Way, trap: (dice: Dice, house: House["Service"]) => Trap): Case => ({
+export const onTheWay = (
+  name: string,
+  way: Way,
+  trap: (dice: Dice, environment: Environment["Service"]) => Trap
+): Case => ({
   name,
   kind: "fault",
   begin: trapped(way, trap),
@@ -103,14 +109,14 @@ export const locked = (table: string): Case["begin"] =>
 
 export const kills = (victim: ServiceName): Pick<Case, "kind" | "strike" | "mend" | "outcome"> => ({
   kind: "kill",
-  strike: () => Effect.flatMap(House, ({ kill }) => kill(victim)),
-  mend: Effect.flatMap(House, ({ launch }) => launch(victim)),
+  strike: () => Effect.flatMap(Environment, ({ kill }) => kill(victim)),
+  mend: Effect.flatMap(Environment, ({ launch }) => launch(victim)),
   outcome: "succeeded"
 })
 
 /** A request to an orchestrator, and its answer. */
 export const post = (path: string, body?: unknown, orchestrator: 0 | 1 = 0) =>
-  Effect.flatMap(House, ({ orchestrators }) =>
+  Effect.flatMap(Environment, ({ orchestrators }) =>
     Effect.promise(async () => {
       const answer = await fetch(`${orchestrators[orchestrator]}${path}`, {
         method: "POST",

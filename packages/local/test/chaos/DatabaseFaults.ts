@@ -2,8 +2,8 @@ import * as Postgres from "@medipim/platform/Postgres"
 import { Effect, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { type Case, locked, trapped } from "./Case.ts"
+import { Environment } from "./Environment.ts"
 import { held } from "./Held.ts"
-import { House } from "./House.ts"
 
 const terminate = (application: string) =>
   Effect.flatMap(
@@ -23,11 +23,11 @@ export const databaseFault = (name: string, begin: Case["begin"], strike: NonNul
 })
 
 const crash: NonNullable<Case["strike"]> = (_, { open }) =>
-  Effect.flatMap(House, ({ crashDatabase }) => Effect.andThen(crashDatabase, open))
+  Effect.flatMap(Environment, ({ crashDatabase }) => Effect.andThen(crashDatabase, open))
 
 /** Waits until the log of the database has this text once more than it had before `cause`. */
 export const logsAfter = Effect.fnUntraced(function* <E, R>(text: string, cause: Effect.Effect<unknown, E, R>) {
-  const { logged } = yield* House
+  const { logged } = yield* Environment
   const before = yield* logged(text)
   yield* cause
   yield* Effect.repeat(logged(text), { until: (now) => now > before, schedule: Schedule.spaced("50 millis") }).pipe(
@@ -59,7 +59,7 @@ const crowdName = "chaos-crowd"
 
 /** Others take every connection that the server has, and the services lose theirs. */
 const crowded: NonNullable<Case["strike"]> = Effect.fnUntraced(function* () {
-  const { databaseUrl } = yield* House
+  const { databaseUrl } = yield* Environment
   const sitting = Effect.flatMap(SqlClient, (sql) => sql`SELECT pg_sleep(600)`)
   const crowd = Effect.forEach(
     Array.from({ length: crowdSize }),
@@ -90,7 +90,7 @@ export const databaseFaults: ReadonlyArray<Case> = [
     name: "database: crash after staging",
     kind: "fault",
     begin: trapped("maintainer", { where: /^POST \/publish$/, at: "request" }),
-    strike: () => Effect.flatMap(House, ({ crashDatabase }) => crashDatabase),
+    strike: () => Effect.flatMap(Environment, ({ crashDatabase }) => crashDatabase),
     outcome: "succeeded"
   },
   databaseFault("crash while publishing", publishing, crash)

@@ -2,11 +2,11 @@ import { SnapshotId } from "@medipim/domain/Ids"
 import { type Manifest, manifestKey, sidecarKey } from "@medipim/domain/Snapshot"
 import { Effect, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { afterBytes, beforeText } from "./ByteOffset.ts"
 import { type Case, type Dice, kills, locked, nowhere, trapped } from "./Case.ts"
+import { Environment } from "./Environment.ts"
 import { chunkSize, partBytes } from "./Figures.ts"
 import { held } from "./Held.ts"
-import { House } from "./House.ts"
-import { afterBytes, beforeText } from "./Place.ts"
 import { readsPart, stores, storesManifest } from "./StoreRoutes.ts"
 
 const inStream = trapped("source", (dice, { streamBytes }) => ({
@@ -31,13 +31,13 @@ const inMidPart: Case = {
     place: afterBytes(dice.int(1.5 * partBytes, streamBytes))
   })),
   strike: Effect.fnUntraced(function* (runId) {
-    const { kill, object } = yield* House
+    const { kill, object } = yield* Environment
     const first = object(sidecarKey(SnapshotId.make(runId), 0))
     yield* Effect.repeat(first, { until: (sidecar) => sidecar !== undefined, schedule: Schedule.spaced("20 millis") })
     yield* kill("fetcher")
   }),
   demands: Effect.fnUntraced(function* (runId) {
-    const { object } = yield* House
+    const { object } = yield* Environment
     const { segments } = JSON.parse((yield* object(manifestKey(SnapshotId.make(runId)))) ?? "{}") as Manifest
     return segments.length > 1 ? [] : ["the stored part was downloaded again"]
   })

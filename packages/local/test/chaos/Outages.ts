@@ -1,14 +1,14 @@
 import { Effect, Schedule } from "effect"
 import { asked } from "./Arguments.ts"
+import { afterBytes } from "./ByteOffset.ts"
 import { type Case, locked, trapped } from "./Case.ts"
+import { Environment, headers } from "./Environment.ts"
 import { held } from "./Held.ts"
-import { House, headers } from "./House.ts"
-import { afterBytes } from "./Place.ts"
 import { readsPart, stores, storesManifest } from "./StoreRoutes.ts"
 
 /** What a run says that it waits for, as its record or a service shows it. */
 const waits = Effect.fnUntraced(function* (runId: string) {
-  const { orchestrators, fetcherStatus, maintainerStatus } = yield* House
+  const { orchestrators, fetcherStatus, maintainerStatus } = yield* Environment
   const shown = yield* Effect.tryPromise(async () => {
     const answer = await fetch(`${orchestrators[0]}/runs/${runId}`, { headers })
     return answer.ok ? await answer.text() : ""
@@ -30,7 +30,7 @@ const outage = (
   lasts: asked.outage,
   begin,
   strike: Effect.fnUntraced(function* (runId, { open }) {
-    const { proxies, startDatabase, stopDatabase } = yield* House
+    const { proxies, startDatabase, stopDatabase } = yield* Environment
     const [go, come] =
       what === "database" ? [stopDatabase, startDatabase] : [proxies[what].away(true), proxies[what].away(false)]
     yield* go

@@ -2,11 +2,11 @@ import { timedIdOf } from "@medipim/domain/Ids"
 import { Clock, Deferred, Effect, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { type Case, locked, nowhere, post } from "./Case.ts"
+import { endOf } from "./CaseRunner.ts"
 import { databaseFault, logsAfter } from "./DatabaseFaults.ts"
+import { Environment, headers } from "./Environment.ts"
 import { failing } from "./Failing.ts"
 import { forGood } from "./Figures.ts"
-import { House, headers } from "./House.ts"
-import { endOf } from "./Play.ts"
 
 /** A trigger that somebody has put on `public.products`. */
 const trigger = (body: string, events = "INSERT OR UPDATE", when = "true"): Case["begin"] =>
@@ -33,7 +33,7 @@ const losesRemovals: Omit<Case, "outcome"> = {
   ...withTrigger("swallows removals", "RETURN NULL", "UPDATE", "NEW.removed_at IS NOT NULL"),
   begin: (dice) =>
     Effect.gen(function* () {
-      const { control } = yield* House
+      const { control } = yield* Environment
       yield* control("POST /control/changes", { remove: 1 })
       return yield* trigger("RETURN NULL", "UPDATE", "NEW.removed_at IS NOT NULL")(dice)
     })
@@ -81,7 +81,7 @@ const publishing = locked("public.products")
 
 /** The record of the run names who holds the lock. */
 const showsHolder = (runId: string) =>
-  Effect.flatMap(House, ({ orchestrators }) =>
+  Effect.flatMap(Environment, ({ orchestrators }) =>
     Effect.promise(async () => (await fetch(`${orchestrators[0]}/runs/${runId}`, { headers })).text())
   ).pipe(Effect.repeat({ until: (text) => text.includes(lockHolder), schedule: Schedule.spaced("500 millis") }))
 
@@ -91,7 +91,7 @@ const wrongClock: Case = {
   name: "clock: the orchestrator was two days ahead once",
   kind: "fault",
   earlier: Effect.gen(function* () {
-    const { control, setClock } = yield* House
+    const { control, setClock } = yield* Environment
     yield* setClock(2 * days)
     const { body } = yield* post("/sync", { forceRefresh: true })
     yield* endOf(body.runId)

@@ -1,7 +1,7 @@
 import { request as ask, createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { Effect } from "effect"
-import type { Place } from "./Place.ts"
+import type { Place } from "./ByteOffset.ts"
 
 /** A point on the way between two services where something happens. */
 export interface Trap {

@@ -1,9 +1,9 @@
 import { Effect } from "effect"
+import { afterBytes, insideCharacter, insideNumber, type Place } from "./ByteOffset.ts"
 import { anywhere, type Case, nowhere, onTheWay } from "./Case.ts"
-import { House } from "./House.ts"
-import { afterBytes, insideCharacter, insideNumber, type Place } from "./Place.ts"
+import { thriftily } from "./DownloadRatio.ts"
+import { Environment } from "./Environment.ts"
 import type { Trap } from "./Proxy.ts"
-import { thriftily } from "./Thrift.ts"
 
 interface More {
   readonly times?: number
@@ -19,7 +19,7 @@ const fromSource = (fault: string, outcome: Case["outcome"], more: More = {}): C
   name: `source: ${[fault, ...Object.entries(more).map((pair) => pair.join(" "))].join(", ")}`,
   kind: "fault",
   begin: Effect.fnUntraced(function* () {
-    const { control } = yield* House
+    const { control } = yield* Environment
     const { struck: before } = yield* control("POST /control/faults", { fault, ...more })
     const complaints = control("GET /control/faults").pipe(
       Effect.map(({ struck }) => Number(struck) - Number(before)),
@@ -43,7 +43,7 @@ const cutFiveTimes: Case = {
   kind: "fault",
   thorough: true,
   begin: Effect.fnUntraced(function* () {
-    const { proxies, streamBytes } = yield* House
+    const { proxies, streamBytes } = yield* Environment
     const thrift = yield* thriftily(1.2)
     const armed = proxies.source.set({ ...cutAt(afterBytes(Math.floor(streamBytes / fiveTimes))), times: fiveTimes })
     return { ...armed, ...thrift }
@@ -56,7 +56,8 @@ const changedMeanwhile: Case = {
   ...onTheWay("source: cut, and changed before it goes on", "source", (dice, { streamBytes }) =>
     cutAt(afterBytes(dice.int(1, streamBytes)))
   ),
-  strike: () => Effect.flatMap(House, ({ control }) => control("POST /control/changes", { update: 20, remove: 1 })),
+  strike: () =>
+    Effect.flatMap(Environment, ({ control }) => control("POST /control/changes", { update: 20, remove: 1 })),
   changing: true
 }
 

@@ -1,9 +1,9 @@
 import { gunzipSync, gzipSync } from "node:zlib"
 import { Effect } from "effect"
+import { afterBytes } from "./ByteOffset.ts"
 import { type Case, kills, trapped } from "./Case.ts"
+import { Environment } from "./Environment.ts"
 import { failing } from "./Failing.ts"
-import { House } from "./House.ts"
-import { afterBytes } from "./Place.ts"
 
 const part = /ndjson\.gz$/
 
@@ -18,14 +18,14 @@ const mispriced = (bytes: Buffer): Buffer =>
   )
 
 const falsify: NonNullable<Case["strike"]> = (runId) =>
-  Effect.flatMap(House, ({ damage }) =>
+  Effect.flatMap(Environment, ({ damage }) =>
     damage(new RegExp(`${runId}/.*${part.source}`), mispriced) > 0
       ? Effect.void
       : Effect.fail("there was no part to damage")
   )
 
 /** All parts that are stored lose their second half. */
-const halve = Effect.flatMap(House, ({ damage }) =>
+const halve = Effect.flatMap(Environment, ({ damage }) =>
   damage(part, (bytes) => bytes.subarray(0, Math.floor(bytes.length / 2))) > 0
     ? Effect.void
     : Effect.fail("there was no part to damage")
@@ -37,7 +37,7 @@ const cutShortMeanwhile: Case = {
   name: "storage: a part is cut short while its fetcher is down",
   kind: "fault",
   begin: Effect.fnUntraced(function* (dice) {
-    const { proxies, streamBytes } = yield* House
+    const { proxies, streamBytes } = yield* Environment
     const where = /\/stream$/
     const half = Math.floor(streamBytes / 2)
     const broken = proxies.source.set({
@@ -53,7 +53,7 @@ const cutShortMeanwhile: Case = {
       open: Effect.flatMap(asksAgain, ({ open }) => open)
     }
   }),
-  strike: () => Effect.flatMap(House, ({ kill }) => Effect.andThen(kill("fetcher"), halve)),
+  strike: () => Effect.flatMap(Environment, ({ kill }) => Effect.andThen(kill("fetcher"), halve)),
   outcome: "succeeded"
 }
 

@@ -1,11 +1,11 @@
 import { Effect } from "effect"
 import { internalError, type Trouble } from "../../../platform/test/SupabaseStandIn.ts"
+import { afterBytes } from "./ByteOffset.ts"
 import { anywhere, type Case, nowhere, onTheWay } from "./Case.ts"
+import { endOf } from "./CaseRunner.ts"
+import { Environment } from "./Environment.ts"
 import { failing } from "./Failing.ts"
 import { forGood } from "./Figures.ts"
-import { House } from "./House.ts"
-import { afterBytes } from "./Place.ts"
-import { endOf } from "./Play.ts"
 import { storageDamage } from "./StorageDamage.ts"
 import { readsPart, stores, storesManifest } from "./StoreRoutes.ts"
 
@@ -26,7 +26,7 @@ const awayForGood = failing(
     ...onTheWay("storage: away for good", "store", () => ({ where: storesManifest, at: "request" })),
     lasts: forGood,
     strike: Effect.fnUntraced(function* (runId, { open }) {
-      const { away } = (yield* House).proxies.store
+      const { away } = (yield* Environment).proxies.store
       yield* Effect.acquireUseRelease(
         away(true),
         () => Effect.andThen(open, endOf(runId, forGood)),
@@ -42,7 +42,7 @@ const troubled = (...troubles: ReadonlyArray<Trouble>): Case => ({
   name: `storage: ${troubles.join(", ")}`,
   kind: "fault",
   begin: Effect.fnUntraced(function* () {
-    const { trouble, troubleLeft } = yield* House
+    const { trouble, troubleLeft } = yield* Environment
     trouble(...troubles)
     const complaints = Effect.sync(() => troubleLeft().map((left) => `${left} never came`))
     return { ...nowhere, complaints }

@@ -2,18 +2,18 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Cause, Effect, Layer } from "effect"
 import { asked, problems, usage } from "./Arguments.ts"
 import type { Case } from "./Case.ts"
+import { type Played, play } from "./CaseRunner.ts"
 import { databaseFaults } from "./DatabaseFaults.ts"
-import { guardsNamed, missedOf, outdated } from "./Guards.ts"
-import { House } from "./House.ts"
+import { Environment } from "./Environment.ts"
+import { stored, type Table } from "./ExpectedTable.ts"
 import { killPoints } from "./Kills.ts"
+import { guardsNamed, missedOf, outdated } from "./Mutations.ts"
 import { outages } from "./Outages.ts"
 import { owners } from "./Owners.ts"
-import { type Played, play } from "./Play.ts"
-import { pairs, rivals } from "./Rivals.ts"
+import { stops } from "./Signals.ts"
 import { sourceFaults } from "./SourceFaults.ts"
-import { stops } from "./Stops.ts"
 import { storageFaults } from "./StorageFaults.ts"
-import { stored, type Table } from "./Table.ts"
+import { pairs, rivals } from "./TwoOrchestrators.ts"
 
 const { baseSeed, faultRounds, only, products, seeds, short } = asked
 const say = (text: string) => Effect.sync(() => process.stdout.write(`${text}\n`))
@@ -41,7 +41,7 @@ interface Tally {
 }
 
 const suite = Effect.gen(function* () {
-  const { logDir } = yield* House
+  const { logDir } = yield* Environment
   const tally: Tally = {
     runs: 0,
     kills: 0,
@@ -131,7 +131,7 @@ const suite = Effect.gen(function* () {
 })
 
 const calm = { sprung: Effect.void, open: Effect.void }
-const database = Layer.unwrap(Effect.map(House, (house) => house.database))
+const database = Layer.unwrap(Effect.map(Environment, (environment) => environment.database))
 
 if (asked.help) process.stdout.write(`${usage}\n`)
 else if (problems.length > 0) {
@@ -144,7 +144,7 @@ else if (problems.length > 0) {
 } else {
   NodeRuntime.runMain(
     suite.pipe(
-      Effect.provide(database.pipe(Layer.provideMerge(House.layer(products)))),
+      Effect.provide(database.pipe(Layer.provideMerge(Environment.layer(products)))),
       Effect.tapCause((cause) => say(Cause.pretty(cause)))
     )
   )

@@ -82,7 +82,7 @@ const guards: ReadonlyArray<Guard> = [
         'running: run?.status === "running" && !(yield* isCancelled(runId))',
         "running: true"
       ],
-      ["packages/maintainer/src/Publish.ts", "if (yield* catalogue.isCancelled(runId))", "if (runId === undefined)"],
+      ["packages/maintainer/src/Publish.ts", "if (yield* transaction.isCancelled(runId))", "if (runId === undefined)"],
       ["packages/maintainer/src/Publish.ts", "until: (cancelled) => cancelled", "until: () => false"]
     ],
     noticedBy: "cancel: overtakes its publish"

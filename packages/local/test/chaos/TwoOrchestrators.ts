@@ -1,10 +1,10 @@
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { locked, post } from "./Case.ts"
+import { change, endOf, inspect } from "./CaseRunner.ts"
+import { Environment } from "./Environment.ts"
+import { published, type Table } from "./ExpectedTable.ts"
 import { callers, chunkSize, reachWithin } from "./Figures.ts"
-import { House } from "./House.ts"
-import { change, endOf, inspect } from "./Play.ts"
-import { published, type Table } from "./Table.ts"
 
 /** The first has the lock of the runner, and the second stands by. */
 export const pairs = [
@@ -15,7 +15,7 @@ export const pairs = [
 /** Many callers at once, two orchestrators on one database, and one of them is killed in the middle. */
 export const rivals = (name: string, victim: "orchestrator" | "second", seed: number, before: Table) =>
   Effect.gen(function* () {
-    const { kill, launch } = yield* House
+    const { kill, launch } = yield* Environment
     const sql = yield* SqlClient
     yield* launch("second")
     const dice = yield* change(name, seed, before)

@@ -1,10 +1,10 @@
 import { Effect } from "effect"
-import { House } from "./House.ts"
+import { Environment } from "./Environment.ts"
 import { download } from "./Source.ts"
 
 /** From here to the end of the run at most so many times the stream is downloaded: what is stored is not asked for again. */
 export const thriftily = Effect.fnUntraced(function* (atMost: number) {
-  const { proxies, simulatorUrl } = yield* House
+  const { proxies, simulatorUrl } = yield* Environment
   const whole = (yield* Effect.promise(() => download(simulatorUrl))).length
   const before = proxies.source.bytes()
   const complaints = Effect.sync(() => {

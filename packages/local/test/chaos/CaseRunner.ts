@@ -2,10 +2,10 @@ import { isDeepStrictEqual } from "node:util"
 import { Effect, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { type Case, diceOf, type Outcome, post } from "./Case.ts"
+import { spoil, toSpoil } from "./CorruptLine.ts"
+import { Environment, type Notification } from "./Environment.ts"
+import { changesOf, differing, keeping, kinds, published, stored, type Table } from "./ExpectedTable.ts"
 import { chunkSize, endWithin, reachWithin, settleWithin, strikeWithin } from "./Figures.ts"
-import { House, type Notification } from "./House.ts"
-import { spoil, toSpoil } from "./Spoilt.ts"
-import { changesOf, differing, keeping, kinds, published, stored, type Table } from "./Table.ts"
 
 type Ended = Notification["run"]
 
@@ -75,7 +75,7 @@ interface Due {
 /** What the end of a run has to be, seen from outside. */
 export const inspect = Effect.fnUntraced(function* (runId: string, run: Ended, { before, after, rejected }: Due) {
   const sql = yield* SqlClient
-  const { heard } = yield* House
+  const { heard } = yield* Environment
   yield* settled
   const table = yield* stored
   const found: Array<string> = []
@@ -117,7 +117,7 @@ export const inspect = Effect.fnUntraced(function* (runId: string, run: Ended, {
 
 /** A day in the life of the catalogue, which keeps its size: what is removed makes room for what is new or comes back. */
 export const change = Effect.fnUntraced(function* (name: string, seed: number, before: Table) {
-  const { control } = yield* House
+  const { control } = yield* Environment
   const dice = diceOf(seed, name)
   const gone = [...before].filter(([, { removed }]) => removed).map(([id]) => id)
   const from = dice.int(0, gone.length)
@@ -136,7 +136,7 @@ export const change = Effect.fnUntraced(function* (name: string, seed: number, b
 /** One sync in which something goes wrong; what cannot even be played is a violation too. */
 export const play = (one: Case, seed: number, left: Table) =>
   Effect.gen(function* () {
-    const { control } = yield* House
+    const { control } = yield* Environment
     const before = one.earlier === undefined ? left : yield* Effect.andThen(one.earlier, stored)
     const dice = yield* change(one.name, seed, before)
     const rejected = yield* toSpoil(one, dice)

@@ -215,7 +215,9 @@ const make = Effect.fnUntraced(function* (products: number) {
   }
 })
 
-export class House extends Context.Service<House, Effect.Success<ReturnType<typeof make>>>()("local/test/chaos/House") {
+export class Environment extends Context.Service<Environment, Effect.Success<ReturnType<typeof make>>>()(
+  "local/test/chaos/Environment"
+) {
   static readonly layer = (products: number) =>
-    Layer.effect(House, make(products)).pipe(Layer.provide(SupabaseStandIn.layer))
+    Layer.effect(Environment, make(products)).pipe(Layer.provide(SupabaseStandIn.layer))
 }

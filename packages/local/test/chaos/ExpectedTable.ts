@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util"
 import { makeLineSplitter } from "@medipim/domain/LineSplitter"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { House } from "./House.ts"
+import { Environment } from "./Environment.ts"
 
 interface Product extends Record<string, unknown> {
   readonly id: string
@@ -60,7 +60,7 @@ const productOf = (line: string): Product => {
 /** What the table must hold once the source as it is now was published over `before`. */
 export const published = (before: Table) =>
   Effect.gen(function* () {
-    const { stream } = yield* House
+    const { stream } = yield* Environment
     const table = new Map([...before].map(([id, { raw }]): [string, Entry] => [id, { raw, removed: true }]))
     for (const line of makeLineSplitter().push(yield* stream)) {
       const raw = productOf(line.toString())

@@ -1,7 +1,7 @@
 import { peek } from "@medipim/domain/StreamLine"
 import { Effect } from "effect"
 import type { Case, Dice } from "./Case.ts"
-import { House } from "./House.ts"
+import { Environment } from "./Environment.ts"
 
 /** More than any download asks for. */
 const requests = 30
@@ -15,13 +15,13 @@ const isSound = ({ name }: Case): boolean => !name.startsWith("source: ")
  */
 export const toSpoil = Effect.fnUntraced(function* (one: Case, dice: Dice) {
   if (dice.int(0, 2) > 0 || !isSound(one)) return []
-  const { control, stream } = yield* House
+  const { control, stream } = yield* Environment
   const id = peek(yield* stream)?.id ?? (yield* Effect.die("the stream begins with no product"))
   yield* control("POST /control/changes", { ids: { update: [id] } })
   return [id]
 })
 
 /** From now on the first line of every stream cannot be decoded. */
-export const spoil = Effect.flatMap(House, ({ control }) =>
+export const spoil = Effect.flatMap(Environment, ({ control }) =>
   control("POST /control/faults", { fault: "undecodable", at: 0, times: requests })
 )

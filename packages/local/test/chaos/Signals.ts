@@ -1,12 +1,12 @@
 import { Effect, Fiber, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { afterBytes } from "./ByteOffset.ts"
 import { type Case, locked, post, trapped } from "./Case.ts"
+import { thriftily } from "./DownloadRatio.ts"
+import { Environment, type ServiceName } from "./Environment.ts"
 import { cancelWithin, stopWithin } from "./Figures.ts"
 import { held } from "./Held.ts"
-import { House, type ServiceName } from "./House.ts"
-import { afterBytes } from "./Place.ts"
 import type { Trap } from "./Proxy.ts"
-import { thriftily } from "./Thrift.ts"
 
 const latePublish: Trap = { where: /^POST \/publish$/, at: "request", what: "late" }
 
@@ -22,7 +22,7 @@ const publishing = locked("public.products")
 /** What somebody still does for a run, as its record and the services say it. */
 const worksOn = Effect.fnUntraced(function* (runId: string) {
   const sql = yield* SqlClient
-  const { fetcherStatus, maintainerStatus } = yield* House
+  const { fetcherStatus, maintainerStatus } = yield* Environment
   const [run] = yield* sql<{ readonly status: string }>`SELECT status FROM medipim.sync_runs WHERE id = ${runId}`
   const fetcher = yield* fetcherStatus
   const { chunks, publishing } = yield* maintainerStatus
@@ -66,7 +66,7 @@ const cancelledTooLate: Case = {
 
 /** SIGTERM, as a deploy sends it: the process ends by itself, in time, and as one that had been asked to. */
 const told = Effect.fnUntraced(function* (victim: ServiceName) {
-  const { stop } = yield* House
+  const { stop } = yield* Environment
   const asked = performance.now()
   const code = yield* stop(victim)
   const took = Math.round(performance.now() - asked)
@@ -80,7 +80,7 @@ const stopped = (victim: ServiceName, name: string, begin: Case["begin"]): Case 
   kind: "stop",
   begin,
   strike: () => told(victim),
-  mend: Effect.flatMap(House, ({ launch }) => launch(victim)),
+  mend: Effect.flatMap(Environment, ({ launch }) => launch(victim)),
   outcome: "succeeded"
 })
 
@@ -101,7 +101,7 @@ const heldAfterSigterm = "3 seconds"
 const finishes = (name: string, call: string, begin: Case["begin"]): Case => ({
   ...stopped("maintainer", `${name}, which it finishes`, begin),
   strike: Effect.fnUntraced(function* (_, { open }) {
-    const { proxies, maintainerStatus } = yield* House
+    const { proxies, maintainerStatus } = yield* Environment
     const answered = () => proxies.maintainer.answered().filter((one) => one === call).length
     const { chunks, publishing } = yield* maintainerStatus
     const due = answered() + (publishing === null ? chunks.length : 1)
