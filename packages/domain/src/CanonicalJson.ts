@@ -172,7 +172,7 @@ const hasBackslashInKey = (text: string): boolean => {
 }
 
 /**
- * `JSON.parse` that loses no digit: SNOMED codes have up to 18 digits (medipim-api-v4.md section 6), and a source that
+ * `JSON.parse` that loses no digit: SNOMED codes have up to 18 digits (docs/reference/medipim-api.md#the-product), and a source that
  * sends one as a number must not have it rounded. `12.50` and `12.5` are one number. Throws `SyntaxError` as `JSON.parse`
  * does, and for a key with a backslash: Node 24 gives such a key, and others with an escape after it, another name.
  */

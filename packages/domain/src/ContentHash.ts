@@ -11,7 +11,7 @@ const unsigned = makeShapes("embedUrl")
 
 /**
  * The product as it is stored: without `embedUrl`, which the source signs anew on every answer
- * (medipim-api-v4.md section 0.7). It stands in `meta`; the documents are unclear, so the top level is handled too.
+ * (docs/reference/medipim-api.md#the-product). It stands in `meta`; the documents are unclear, so the top level is handled too.
  */
 const storedText = (result: JsonObject): string =>
   objectText(result, unsigned, (key, entry) =>

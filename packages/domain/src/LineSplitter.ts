@@ -2,7 +2,7 @@ const newline = 0x0a
 
 /**
  * Bytes. Longer lines come in pieces, so that memory does not follow them. Far above any product (5.6 KB on average,
- * medipim-api-v4.md section 0.1).
+ * docs/reference/medipim-api.md#the-stream).
  */
 export const longestLine = 16 * 1024 * 1024
 /** Bytes. What has no newline for so long is no stream of lines. */

@@ -48,7 +48,7 @@ const time = (source: Source): Column<string | null> => ({
 })
 
 /**
- * Every column of `public.products` that the source fills, and how (medipim-api-v4.md section 6). All other fields of a
+ * Every column of `public.products` that the source fills, and how (docs/reference/medipim-api.md#the-product). All other fields of a
  * product are kept in `raw` alone. Times are ISO text, prices integer cents, `vat` percent.
  */
 export const sourceColumns = {

@@ -47,7 +47,7 @@ export interface StoredObject {
 
 /**
  * Where snapshots live: Supabase Storage, or a folder on disk. Keys are ASCII paths. The store is no lock and has no
- * compare-and-swap (supabase-storage-notes.md section 2): one writer per snapshot is settled elsewhere.
+ * compare-and-swap (docs/reference/supabase-storage.md#writes): one writer per snapshot is settled elsewhere.
  */
 export class SnapshotStore extends Context.Service<
   SnapshotStore,

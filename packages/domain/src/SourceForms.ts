@@ -1,8 +1,8 @@
 import { ExactNumber, isJsonObject, type Json, type JsonObject, plainNumber } from "./CanonicalJson.ts"
 
 /**
- * How a value of the source becomes what a column holds. Documents and data disagree about forms (medipim-api-v4.md
- * sections 6 and 8), so every form with one meaning is read: "no value" is `null`, a missing key, `""`, `[]`, `{}` and
+ * How a value of the source becomes what a column holds. Documents and data disagree about forms
+ * (docs/reference/medipim-api.md#the-product), so every form with one meaning is read: "no value" is `null`, a missing key, `""`, `[]`, `{}` and
  * `false` alike; a list may come as an object with the keys 0, 1, 2, a single value as a list of one, a whole number as
  * text. A value in any other form is `unknownShape`: it is reported, never dropped in silence.
  */

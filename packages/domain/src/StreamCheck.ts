@@ -30,7 +30,7 @@ export class StreamBroken extends Schema.TaggedError<StreamBroken>()("StreamBrok
 
 /**
  * Follows one stream line by line. A stream is complete when `index` ran 0, 1, 2, ... to `total - 1`, `total` never
- * changed and the last line ended with a newline; nothing else marks its end (medipim-api-v4.md section 0.2).
+ * changed and the last line ended with a newline; nothing else marks its end (docs/reference/medipim-api.md#the-stream).
  *
  * A line that cannot be read keeps its place: its neighbours prove that it was one record, and the maintainer rejects it.
  * The last line has no neighbour: without its place it may be the words with which the source gave up.

@@ -4,7 +4,7 @@ import { isJsonObject, type Json, type JsonObject, parseExact } from "./Canonica
 import { mappingVersion } from "./ContentHash.ts"
 import { printable } from "./Printable.ts"
 
-/** Where a line stands: `{"meta":{"total":N,"index":i},"result":{...}}` (medipim-api-v4.md section 4). */
+/** Where a line stands: `{"meta":{"total":N,"index":i},"result":{...}}` (docs/reference/medipim-api.md#the-stream). */
 export interface Position {
   readonly total: number
   readonly index: number

@@ -1,7 +1,7 @@
 import { printable } from "@medipim/domain/Printable"
 import { Option, Schema } from "effect"
 
-/** The body of an error of MediPim (medipim-api-v4.md section 3). Both names of the place of a violation were seen. */
+/** The body of an error of MediPim (docs/reference/medipim-api.md#errors). Both names of the place of a violation were seen. */
 const ErrorBody = Schema.fromJsonString(
   Schema.Struct({
     error: Schema.Struct({

@@ -90,7 +90,7 @@ const beginningOf = (bytes: Stream.Stream<Uint8Array, StreamBroken>): Effect.Eff
   )
 }
 
-/** The status line tells the truth, the body is a help where there is one (medipim-api-v4.md section 3). */
+/** The status line tells the truth, the body is a help where there is one (docs/reference/medipim-api.md#errors). */
 const refused = Effect.fnUntraced(function* (
   response: HttpClientResponse.HttpClientResponse,
   body: Option.Option<Stream.Stream<Uint8Array, StreamBroken>>

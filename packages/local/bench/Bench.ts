@@ -1,5 +1,5 @@
 /**
- * The budgets of the design, measured: each figure beside its yardstick, in one run on one machine. Needs curl and gzip.
+ * The budgets, measured: each figure beside its yardstick, in one run on one machine. Needs curl and gzip.
  * `npm run bench`, or `npm run bench -- 1000000` for another number of products. `LOCAL_DATABASE_URL` takes another empty
  * database than the embedded one, for example of a Postgres that has lz4; its server must run here and read files.
  */

@@ -15,23 +15,50 @@ const written = [operations, "docs/troubleshooting.md", recovery]
 const inFolder = (folder: string) =>
   readdirSync(join(root, folder)).flatMap((name) => (name.endsWith(".md") ? [join(folder, name)] : []))
 
-describe.each([...inFolder("."), ...inFolder("docs"), ...inFolder("docs/decisions")])("%s", (document) => {
-  it("shows the command in the form whose answer can be piped, and which keeps no option back", () => {
-    assert.notMatch(textOf(document), /npm run (?!-s medipim -- )[^`\n]*\bmedipim\b/)
+/** The TypeScript below a folder. */
+const inSources = (folder: string): ReadonlyArray<string> =>
+  readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) return entry.name === "node_modules" || entry.name === "dist" ? [] : inSources(path)
+    return entry.name.endsWith(".ts") ? [path] : []
   })
 
-  it("links to what is there", () => {
-    for (const link of linksOf(document)) {
-      const [path = "", anchor] = link.split("#")
-      const target = path === "" ? document : join(dirname(document), path)
-      assert.isTrue(existsSync(join(root, target)), link)
-      if (anchor !== undefined) assert.include(anchorsOf(target), anchor, link)
-    }
-  })
-})
+describe.each([...inFolder("."), ...inFolder("docs"), ...inFolder("docs/decisions"), ...inFolder("docs/reference")])(
+  "%s",
+  (document) => {
+    it("shows the command in the form whose answer can be piped, and which keeps no option back", () => {
+      assert.notMatch(textOf(document), /npm run (?!-s medipim -- )[^`\n]*\bmedipim\b/)
+    })
+
+    it("links to what is there", () => {
+      for (const link of linksOf(document)) {
+        const [path = "", anchor] = link.split("#")
+        const target = path === "" ? document : join(dirname(document), path)
+        assert.isTrue(existsSync(join(root, target)), link)
+        if (anchor !== undefined) assert.include(anchorsOf(target), anchor, link)
+      }
+    })
+  }
+)
 
 it.each(written)("%s names files that are there", (document) => {
   for (const file of filesNamedIn(document)) assert.isTrue(existsSync(join(root, file)), file)
+})
+
+it("Comments cite documents and chapters that are there", () => {
+  const cited = inSources("packages").flatMap((file) =>
+    [...textOf(file).matchAll(/(?<![\w/.-])([\w/.-]+\.md)(?:#([\w-]+))?/g)].map(([, document = "", anchor]) => ({
+      file,
+      document,
+      anchor
+    }))
+  )
+  assert.isAbove(cited.length, 20)
+  for (const { file, document, anchor } of cited) {
+    const target = [document, join("docs", document)].find((path) => existsSync(join(root, path)))
+    assert.isDefined(target, `${file} cites ${document}`)
+    if (anchor !== undefined) assert.include(anchorsOf(target ?? ""), anchor, `${file} cites ${document}`)
+  }
 })
 
 describe("The costs", () => {

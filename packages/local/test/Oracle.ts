@@ -1,6 +1,6 @@
 /**
  * What a row should hold, worked out from the source a second time and in another way than the product does it: from
- * the table in medipim-api-v4.md section 6 and the columns of the design.
+ * the table in docs/reference/medipim-api.md#the-product and the columns of `public.products`.
  */
 type Source = Record<string, unknown>
 

@@ -22,7 +22,7 @@ const faultOf = (status: number, message: string): StoreError["fault"] => {
   return status === 413 ? "too-large" : "invalid"
 }
 
-/** Maps a failure of Supabase Storage (supabase-storage-notes.md section 1) to the fault that decides what to do. */
+/** Maps a failure of Supabase Storage (docs/reference/supabase-storage.md#errors) to the fault that decides what to do. */
 export const storeError = (operation: StoreError["operation"], key: string, failure: unknown): StoreError => {
   const error = failure as StorageFailure
   const status = statusOf(error)

@@ -1,6 +1,6 @@
 import { StoreError } from "@medipim/domain/SnapshotStore"
 
-/** Supabase takes few characters beyond these (supabase-storage-notes.md section 5), and a folder must not be left. */
+/** Supabase takes few characters beyond these (docs/reference/supabase-storage.md#names-and-lists), and a folder must not be left. */
 const name = "[A-Za-z0-9_-][A-Za-z0-9._-]*"
 const valid = new RegExp(`^(?:${name}(?:/${name})*/?)?$`)
 

@@ -15,7 +15,7 @@ const errors = {
   tooLarge: ["413", "EntityTooLarge", "Payload too large", "The object exceeded the maximum allowed size"]
 } as const
 
-/** What the storage says while its database is down (supabase-storage-notes.md section 1). */
+/** What the storage says while its database is down (docs/reference/supabase-storage.md#errors). */
 export const internalError = {
   statusCode: "500",
   code: "InternalError",
@@ -30,7 +30,7 @@ const json = (response: ServerResponse, status: number, body: unknown): ServerRe
   return response.end(JSON.stringify(body))
 }
 
-/** Client errors come with HTTP 400 whatever they are; the code stands in the body (supabase-storage-notes.md section 1). */
+/** Client errors come with HTTP 400 whatever they are; the code stands in the body (docs/reference/supabase-storage.md#errors). */
 const refuse = (response: ServerResponse, name: keyof typeof errors): ServerResponse => {
   const [statusCode, code, error, message] = errors[name]
   return json(response, 400, { statusCode, code, error, message })
@@ -106,7 +106,7 @@ export class SupabaseStandIn extends Context.Service<
           if (method !== "GET" && !path.startsWith("/object/list/") && (isReadOnly || isBrowser)) {
             return refuse(response, "notAllowed")
           }
-          // Missing permission looks like "missing" (supabase-storage-notes.md section 1).
+          // Missing permission looks like "missing" (docs/reference/supabase-storage.md#errors).
           if (isBrowser && path.startsWith("/object/list/")) return json(response, 200, [])
           if (isBrowser) return refuse(response, path.startsWith("/bucket") ? "noBucket" : "noKey")
           if (path === "/bucket" && method === "POST") {

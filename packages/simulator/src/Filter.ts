@@ -50,7 +50,7 @@ const filters = (field: string, value: unknown, inclusive: boolean): ReadonlyArr
     ? value.map((one, i) => filterOf(one, inclusive, `${field}.${i}`))
     : wrong(field, "a list of filters is expected")
 
-/** The products that a filter lets pass (medipim-api-v4.md section 5.1). One key an object, as documented. */
+/** The products that a filter lets pass (docs/reference/medipim-api.md#filters). One key an object, as documented. */
 export const filterOf = (filter: unknown, inclusive: boolean, path = "filter"): Passes => {
   if (!isObject(filter)) return wrong(path, "an object is expected")
   const [entry, ...more] = Object.entries(filter)

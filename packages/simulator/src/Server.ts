@@ -26,7 +26,7 @@ export interface Options {
   readonly requestsPerMinute?: number
 }
 
-/** Requests of a key in a sliding minute (medipim-api-v4.md section 2). */
+/** Requests of a key in a sliding minute (docs/reference/medipim-api.md#authentication-and-limits). */
 const documentedLimit = 100
 const pageSizes = [10, 50, 100, 250]
 const reachable = 10_000
@@ -37,7 +37,7 @@ const send = (response: ServerResponse, status: number, body: unknown, headers: 
   response.end(JSON.stringify(body))
 }
 
-/** MediPim's error body (medipim-api-v4.md section 3). */
+/** MediPim's error body (docs/reference/medipim-api.md#errors). */
 const fail = (
   response: ServerResponse,
   status: number,

@@ -4,7 +4,7 @@ import { makeServer, type Options } from "./Server.ts"
 
 export class CannotListen extends Data.TaggedError("CannotListen")<{ readonly message: string }> {}
 
-/** A MediPim that behaves as medipim-api-v4.md says, its faults included. Not for production. */
+/** A MediPim that behaves as docs/reference/medipim-api.md says, its faults included. Not for production. */
 export class Simulator extends Context.Service<
   Simulator,
   {
