@@ -29,6 +29,16 @@ const isCurrent = () => {
 }
 
 if (!isCurrent()) {
-  const { status } = spawnSync("npm", ["ci"], { stdio: "inherit", shell: process.platform === "win32" })
+  const count = packagesOf("package-lock.json").length
+  // Standard error: what a command prints may be piped into another one.
+  console.error(`Installing up to ${count} packages (npm ci). This takes about half a minute, and happens once.`)
+  const { error, status, stdout, stderr } = spawnSync("npm", ["ci", "--no-audit", "--no-fund"], {
+    encoding: "utf8",
+    maxBuffer: 64 * 1024 * 1024,
+    stdio: ["ignore", "pipe", "pipe"],
+    shell: process.platform === "win32"
+  })
+  // npm warns of the Node that the machine has; ours is one of the packages. When the install fails, all of it counts.
+  if (status !== 0) console.error(`${stdout ?? ""}${stderr ?? ""}${error?.message ?? ""}\nnpm ci failed: see above.`)
   process.exit(status ?? 1)
 }
