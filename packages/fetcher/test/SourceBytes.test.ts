@@ -74,7 +74,10 @@ layer(downloads(), { excludeTestServices: true, timeout: "60 seconds" })("The by
   it.effect("may end in words instead of the last record, which are not stored for one", () =>
     Effect.gen(function* () {
       const { answers, seen } = yield* RawSource
-      answers(sends(`${plain.slice(0, -1).join("")}Fatal error: Allowed memory size exhausted\n`), sends(plain.join("")))
+      answers(
+        sends(`${plain.slice(0, -1).join("")}Fatal error: Allowed memory size exhausted\n`),
+        sends(plain.join(""))
+      )
       const manifest = yield* download
       assert.deepInclude(manifest, { records: total, total, complete: true })
       assert.deepStrictEqual(yield* storedLines(manifest.parts), lines(total))
