@@ -19,7 +19,7 @@ const read = (file: string): Record<string, string | undefined> => {
   }
 }
 
-/** The environment, then what the stack of `npm start` tells about itself while it runs, then `.env`. */
+/** The environment, then what a running `npm start` has written about itself, then `.env`. */
 export const settings = ConfigProvider.layer(
   ConfigProvider.fromEnv().pipe((environment) =>
     files.reduce((before, file) => ConfigProvider.orElse(before, ConfigProvider.fromUnknown(read(file))), environment)

@@ -17,7 +17,7 @@ export const duration = (seconds: number): string => {
   return minutes === 0 ? `${whole} s` : `${minutes} min ${whole % 60} s`
 }
 
-/** Records done in the phase that goes on. */
+/** Records done in the current phase. */
 export const recordsDone = ({ phase, progress }: Run): number =>
   phase === "fetching" ? progress.recordsFetched : progress.totalRecords
 
@@ -28,7 +28,7 @@ const phaseOf = ({ phase }: Run): string => (phase === "idle" ? "starting" : pha
 /** The last column, in which some terminals wrap already, and two for the `^C` that a terminal writes behind the line. */
 const kept = 3
 
-/** What a run tells while it is notifying: it may have failed, and its percent is that of the work. */
+/** Shown while a run is notifying: it may have failed, and its percent is that of the work. */
 const notifying = "notifying  of how the run ended"
 
 /** Where a run is, with its percent where that means something. */
@@ -93,7 +93,7 @@ const headline = (run: Run): string => {
 }
 
 /**
- * In what a run was when it failed or was cancelled. Its record has ended by then, with no phase; what was counted tells.
+ * In what a run was when it failed or was cancelled. Its record has ended by then, with no phase; its counts show it.
  */
 const failedIn = ({ mode, progress }: Run): string => {
   const { fetched, chunksTotal, chunksProcessed } = progress

@@ -21,7 +21,7 @@ export const planChunks = (range: Chunk, chunkSize: number): ReadonlyArray<Chunk
 
 const isContinued = (part: Part | undefined): boolean => (part?.continuedBytes ?? 0) > 0
 
-/** The parts that hold records of the chunk, with those in which its last record goes on: no other part is read. */
+/** The parts that hold records of the chunk, with those into which its last record continues: no other part is read. */
 export const partsOf = (parts: ReadonlyArray<Part>, chunk: Chunk): ReadonlyArray<Part> => {
   const holds = (part: Part): boolean =>
     part.firstRecord < chunk.offset + chunk.limit && part.firstRecord + part.records > chunk.offset

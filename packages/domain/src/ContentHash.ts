@@ -3,14 +3,14 @@ import { canonicalJson, isJsonObject, type JsonObject, makeShapes, objectText } 
 
 /**
  * Part of every hash. Raise it when `Product.ts` maps a field differently: every stored row then counts as changed once
- * and is written anew.
+ * and is written again.
  */
 export const mappingVersion = 3
 
 const unsigned = makeShapes("embedUrl")
 
 /**
- * The product as it is stored: without `embedUrl`, which the source signs anew on every answer
+ * The product as it is stored: without `embedUrl`, which the source signs again for every answer
  * (docs/reference/medipim-api.md#the-product). It stands in `meta`; the documents are unclear, so the top level is handled too.
  */
 const storedText = (result: JsonObject): string =>

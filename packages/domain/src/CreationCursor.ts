@@ -10,7 +10,7 @@ interface Key {
   readonly createdAt: number
 }
 
-/** Which product a line is about and when it was created; `undefined` when the line does not tell both. */
+/** Which product a line is about and when it was created; `undefined` when the line does not have both. */
 export const keyOf = (line: Buffer): Key | undefined => {
   const id = peek(line)?.id
   const createdAt = tail.exec(line.toString("latin1", Math.max(0, line.length - tailLength)))?.[1]
@@ -26,7 +26,7 @@ export const keyOf = (line: Buffer): Key | undefined => {
 const secondsOfDoubt = 2
 
 /**
- * Follows a stream that is sorted by creation, so that it can be gone on with after it broke: a second question asks
+ * Tracks the resume position of a stream sorted by creation: after a break a second request asks
  * for everything from the last second that was seen, and the products of that second which came already are dropped.
  */
 export const makeCreationCursor = (from: Cursor | null) => {
@@ -60,7 +60,7 @@ export const makeCreationCursor = (from: Cursor | null) => {
       ids.add(key.id)
       return true
     },
-    /** Where to go on after the lines so far; `null` when that would not be sure. */
+    /** The resume position after the lines so far; `null` when resuming would not be safe. */
     current: (): Cursor | null => (isSorted && doubt === 0 && second >= 0 ? { createdAt: second, ids: [...ids] } : null)
   }
 }

@@ -190,7 +190,7 @@ export const unknownWarnings = (fields: ReadonlyArray<UnknownField>): ReadonlyAr
       `${field} came in an unknown shape for ${products} products (for example ${example}): the stored value was kept.`
   )
 
-/** Some products lose a value every night: that is told when they are many, or more than this share of those that have one. */
+/** Some products lose a value every night: worth a warning when they are many, or more than this share of the holders. */
 const lossWorthTelling = { products: 20, share: 0.05 }
 const isWorthTelling = ({ products, holders }: LostField): boolean =>
   products >= lossWorthTelling.products || (products > 1 && products > holders * lossWorthTelling.share)

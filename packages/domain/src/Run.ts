@@ -85,7 +85,7 @@ export const RunFailure = Schema.Struct({
 })
 export type RunFailure = typeof RunFailure.Type
 
-/** A replay of rejected lines changes the catalogue too, and is kept with the runs; nobody can ask for it by `POST /sync`. */
+/** A replay of rejected lines changes the catalogue too, and is kept with the runs; `POST /sync` does not accept it. */
 const RunMode = Schema.Literals([...Mode.literals, "replay"])
 
 /** A run as callers see it: a row of `medipim.sync_runs`. */
@@ -115,7 +115,7 @@ const shares = { idle: 0, fetching: 0, staging: 50, publishing: 90, notifying: 9
 
 const within = (done: number, all: number): number => (all === 0 ? 1 : Math.min(done / all, 1))
 
-/** Percent of the run that is done; it does not fall while a run goes on. */
+/** Percent of the run that is done; it never falls during a run. */
 export const percentOf = (mode: Mode, phase: Phase, progress: Progress): number => {
   if (mode === "notification-only" || phase === "idle") return shares[phase]
   const fetched = within(progress.recordsFetched, progress.recordsTotal)
@@ -130,6 +130,6 @@ export const percentOf = (mode: Mode, phase: Phase, progress: Progress): number 
   return shares[phase]
 }
 
-/** Seconds until the end if the rest goes on as the run has so far; null when that is not known, or a clock was set back. */
+/** Estimated seconds to the end at the pace so far; null when that is not known, or a clock was set back. */
 export const etaSeconds = (percent: number, elapsedMillis: number): number | null =>
   percent < 1 || elapsedMillis < 0 ? null : Math.round((elapsedMillis / percent) * ((100 - percent) / 1000))

@@ -44,11 +44,11 @@ export type SourceRequest = typeof SourceRequest.Type
 export const Asked = Schema.Struct({ ...SourceRequest.fields, url: Schema.optionalKey(Schema.String) })
 export type Asked = typeof Asked.Type
 
-/** Where a broken download can go on: the last creation second that was seen and the ids that it had so far. */
+/** Resume position of a broken download: the last creation second seen, and the ids of that second received so far. */
 export const Cursor = Schema.Struct({ createdAt: Count, ids: Schema.Array(Schema.String) })
 export type Cursor = typeof Cursor.Type
 
-/** Written beside a part once its bytes are stored: the part counts from then on, and a download can go on behind it. */
+/** Written beside a part once its bytes are stored: the part counts from then on, and a download can resume after it. */
 export const Sidecar = Schema.Struct({
   ...Part.fields,
   /** What the source announced when the download began, and what was asked. */
@@ -56,7 +56,7 @@ export const Sidecar = Schema.Struct({
   request: Asked,
   /** The requests so far, up to the end of this part. */
   segments: Schema.NonEmptyArray(Segment),
-  /** `null` where going on would not be sure. */
+  /** `null` where resuming would not be safe. */
   cursor: Schema.NullOr(Cursor)
 })
 export type Sidecar = typeof Sidecar.Type

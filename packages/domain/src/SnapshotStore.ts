@@ -55,8 +55,8 @@ export class SnapshotStore extends Context.Service<
     /** Stores one object whole or not at all; repeating it with the same bytes is safe. */
     readonly put: (key: string, bytes: Uint8Array, contentType: string) => Effect.Effect<void, StoreError>
     /**
-     * The bytes of one object. A read that ends early fails; it never looks like the end. It is not repeated: whoever reads
-     * begins again (`StoredObjects.readObject`). The other operations wait for a store that is away.
+     * The bytes of one object. A read that ends early fails; it never looks like the end. It is not retried: the reader
+     * starts over (`StoredObjects.readObject`). The other operations retry while the store is unavailable.
      */
     readonly get: (key: string) => Stream.Stream<Uint8Array, StoreError>
     /** Every object below a prefix that ends in `/`, at any depth, sorted by key. */

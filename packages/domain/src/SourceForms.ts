@@ -8,7 +8,7 @@ import { ExactNumber, isJsonObject, type Json, type JsonObject, plainNumber } fr
  */
 export type Read<A> = (value: Json | undefined) => A | typeof unknownShape
 
-/** The value is there, and nothing tells what it means. */
+/** There is a value, and its meaning is not known. */
 export const unknownShape: unique symbol = Symbol("unknown shape")
 type Unknown = typeof unknownShape
 
@@ -33,7 +33,7 @@ const arePlaces = (entries: ReadonlyArray<readonly [key: string, entry: Json]>):
   return isDense && (!mayCount || keys.includes("0"))
 }
 
-/** A thing tells its id, its code or its name itself: then it does not matter by which number it is found. */
+/** The entry holds its own id, code or name, so the key it is stored under does not matter. */
 const tellsItself = (entry: Json): boolean =>
   isJsonObject(entry) && ["id", "code", "name"].some((key) => Object.hasOwn(entry, key) && !isNothing(entry[key]))
 
@@ -47,7 +47,7 @@ const listOf = (value: Json | undefined): ReadonlyArray<Json> | undefined => {
     : undefined
 }
 
-/** An object by ids or codes that is no list: nothing tells whether a value is meant or its key. */
+/** An object keyed by ids or codes, and no list: whether the keys or the values are meant is unknown. */
 const isByNumber = (value: Json | undefined): boolean =>
   isJsonObject(value) && entriesByNumber(value) !== undefined && listOf(value) === undefined
 

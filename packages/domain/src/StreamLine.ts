@@ -10,7 +10,7 @@ export interface Position {
   readonly index: number
 }
 
-/** What the first bytes of a line tell without parsing it. */
+/** What the first bytes of a line give without parsing it. */
 export interface Peek extends Position {
   /** The product id, when the result begins with it and it is printable ASCII, which needs no decoding. */
   readonly id: string | undefined

@@ -32,7 +32,7 @@ const OptionFields = Schema.Struct({
   // What `/docs` offers to send: it is valid, and writes nothing.
 }).annotate({ description: "Options of a sync; all may be left out.", examples: [{ dryRun: true }] })
 
-/** An option that the mode would ignore is a mistake, and told as one. */
+/** An option that the mode would ignore is rejected. */
 const misplaced = ({ mode = "full", ...options }: typeof OptionFields.Type): ReadonlyArray<Schema.FilterIssue> => {
   const stages = mode === "full" || mode === "maintain-only"
   const only: Readonly<Record<string, boolean>> = {

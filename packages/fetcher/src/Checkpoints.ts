@@ -44,7 +44,7 @@ const grown = (before: Checkpoint, sidecar: Sidecar): Checkpoint => ({
   cursor: sidecar.cursor
 })
 
-/** The last place in a chain of parts, each good and joined to the one before it, from where a download can go on. */
+/** The last place in a chain of parts, each good and joined to the one before it, from which a download can resume. */
 const lastOf = (sidecars: ReadonlyArray<Option.Option<Sidecar>>, isGood: (sidecar: Sidecar) => boolean): Checkpoint => {
   let found = nothing
   let last = nothing
@@ -62,7 +62,7 @@ export const largestObject = 16 * 1024 * 1024
 export const tooLarge = (key: string): StoreError =>
   new StoreError({ operation: "get", key, fault: "invalid", detail: `it has more than ${largestObject} bytes` })
 
-/** A catalogue that was begun longer ago is begun anew: its parts would be of different days. */
+/** An older download is restarted from scratch: its parts would be from different days. */
 const oldest = Duration.hours(6)
 /** What begins in the future was begun by a clock that was wrong. */
 const isYoung = (age: number): boolean => age >= 0 && age <= Duration.toMillis(oldest)
@@ -70,12 +70,12 @@ const readsAtOnce = 8
 const decodeSidecar = Schema.decodeUnknownOption(Schema.fromJsonString(Sidecar))
 const encodeSidecar = Schema.encodeEffect(Schema.fromJsonString(Sidecar))
 
-/** Parts with their sidecars: all that a download remembers, and all that is needed to go on after a kill. */
+/** Parts with their sidecars: all the state of a download, and all that is needed to resume after a kill. */
 export class Checkpoints extends Context.Service<
   Checkpoints,
   {
     readonly save: (id: SnapshotId, number: number, part: CutPart) => Effect.Effect<Sidecar, StoreError>
-    /** Where to go on; everything that does not belong to it is removed. */
+    /** The resume position; everything that does not belong to it is deleted. */
     readonly load: (id: SnapshotId, request: Asked) => Effect.Effect<Checkpoint, StoreError>
     /** Removes all of it. */
     readonly clear: (id: SnapshotId) => Effect.Effect<void, StoreError>

@@ -33,7 +33,7 @@ const newBeginnings = {
   schedule: Schedule.exponential("2 seconds").pipe(Schedule.jittered),
   times: 2
 }
-/** Parts on their way to the store at once; each is held in memory, 5 MB. */
+/** Parts uploaded concurrently; each is held in memory, 5 MB. */
 const uploadsAtOnce = 2
 const progressEveryMillis = 200
 
@@ -96,7 +96,7 @@ export class Download extends Context.Service<
     readonly asked: Asked
     /**
      * Goes on where an earlier call was stopped or killed, and does nothing more when the snapshot is complete. A
-     * failure leaves the parts: the next call goes on behind them, and `POST /snapshots/prune` removes what is not kept.
+     * failure leaves the parts: the next call resumes after them, and `POST /snapshots/prune` removes what is not kept.
      */
     readonly run: (id: SnapshotId, onProgress: OnProgress) => Effect.Effect<Manifest, DownloadError>
   }
@@ -149,7 +149,7 @@ export class Download extends Context.Service<
                 })
             )
           let broke: StreamBroken | undefined
-          // An element and no failure, which would stop the uploads that are on their way.
+          // An element and no failure, which would interrupt uploads in flight.
           const keep = (error: StreamBroken) => {
             broke = error
             return Stream.fromIterableEffect(isResumable(error) ? Effect.promise(cutter.flush) : Effect.succeed([]))
@@ -184,7 +184,7 @@ export class Download extends Context.Service<
         const attempt = Effect.fn("Download.attempt")(function* (id: SnapshotId, onProgress: OnProgress) {
           const before = yield* checkpoints.load(id, asked)
           const { cursor } = before
-          if (cursor !== null) yield* Effect.logInfo(`The download goes on after ${before.records} records`)
+          if (cursor !== null) yield* Effect.logInfo(`The download resumes after ${before.records} records`)
           const startedAt = yield* now
           const opened = yield* medipim.open(cursor === null ? asked : sinceCreation(asked, cursor.createdAt))
           if (Option.isNone(opened) && cursor !== null) {

@@ -90,7 +90,7 @@ const beginningOf = (bytes: Stream.Stream<Uint8Array, StreamBroken>): Effect.Eff
   )
 }
 
-/** The status line tells the truth, the body is a help where there is one (docs/reference/medipim-api.md#errors). */
+/** The status line counts; the body helps where there is one (docs/reference/medipim-api.md#errors). */
 const refused = Effect.fnUntraced(function* (
   response: HttpClientResponse.HttpClientResponse,
   body: Option.Option<Stream.Stream<Uint8Array, StreamBroken>>
@@ -123,7 +123,7 @@ export const layer = ({ url, keyId, keySecret, requestTimeout, userAgent }: Opti
           HttpClientRequest.setHeaders({ "user-agent": userAgent, "accept-encoding": "gzip" }),
           HttpClientRequest.bodyJsonUnsafe({ filter, sorting }),
           client.execute,
-          // The traces of this system are nobody else's business.
+          // Trace headers must not leave this system.
           Effect.provideService(HttpClient.TracerPropagationEnabled, false),
           Effect.mapError(unreachable),
           Effect.timeoutOrElse({

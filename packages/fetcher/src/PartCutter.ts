@@ -15,11 +15,11 @@ export interface Progress {
   readonly parts: number
 }
 
-/** After these what came is whole as far as it goes. The others say that it may not be. */
-const goesOn = new Set<StreamBroken["fault"]>(["cut", "connection", "stalled", "too-slow", "source-error"])
+/** Faults after which the lines received so far can be trusted, so the download can resume. */
+const resumableFaults = new Set<StreamBroken["fault"]>(["cut", "connection", "stalled", "too-slow", "source-error"])
 
-/** What was there can be gone on with. */
-export const isResumable = ({ fault }: StreamBroken): boolean => goesOn.has(fault)
+/** Whether the download can resume after this fault. */
+export const isResumable = ({ fault }: StreamBroken): boolean => resumableFaults.has(fault)
 
 export interface CutterOptions {
   readonly snapshotId: SnapshotId
@@ -55,7 +55,7 @@ export const makePartCutter = ({ snapshotId, request, before, startedAt, partByt
   let continuedBytes = 0
   let isContinued = false
 
-  /** The announced size of the whole, which the first request of the download was told. */
+  /** The announced size of the whole, as the first request of the download announced it. */
   const total = () => (before.cursor === null ? check.total() : before.total)
   const broken = (fault: StreamBroken["fault"], detail: string) =>
     new StreamBroken({ fault, detail, received: records, expected: total() })

@@ -10,7 +10,7 @@ export const usualPartBytes = 32 * 1024 * 1024
 /** Compression must not be what the download waits for; level 1 takes a third of the time of the default. */
 const level = 1
 
-/** The bytes of a part and what its sidecar tells of them. */
+/** The bytes of a part and what its sidecar says of them. */
 export interface WrittenPart {
   readonly stored: Buffer
   readonly sha256: string

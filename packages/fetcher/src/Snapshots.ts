@@ -15,7 +15,7 @@ export class Snapshots extends Context.Service<
   {
     /** `None` while there is no manifest. */
     readonly find: (id: SnapshotId) => Effect.Effect<Option.Option<Manifest>, StoreError>
-    /** Newest first, as far as their names tell; the database knows their order. */
+    /** Newest first, by name; the database knows the real order. */
     readonly list: Effect.Effect<ReadonlyArray<Manifest>, StoreError>
     /** Removes all but these, also what downloads that were killed have left. Answers what went. */
     readonly prune: (keep: ReadonlySet<SnapshotId>) => Effect.Effect<ReadonlyArray<SnapshotId>, StoreError>
@@ -47,7 +47,7 @@ export class Snapshots extends Context.Service<
       /** All that have begun, newest first. */
       const ids = Effect.map(store.folders(snapshotsPrefix), (names) => names.filter(isSnapshotId).reverse())
 
-      /** A manifest that nobody can read hides its own snapshot, not the others. */
+      /** An unreadable manifest hides only its own snapshot. */
       const readable = (id: SnapshotId) =>
         find(id).pipe(
           Effect.catchIf(

@@ -9,7 +9,7 @@ export const Failed = Schema.TaggedStruct("Failed", {
 })
 export type Failed = typeof Failed.Type
 
-/** Says that a job is alive while it has nothing to tell, so that no proxy closes the connection. */
+/** Keeps the connection of a silent job alive, so that no proxy closes it. */
 export const Heartbeat = Schema.TaggedStruct("Heartbeat", {})
 
 /** The service does one job at a time, and that job is another one. */

@@ -148,6 +148,6 @@ export class OrchestratorApi extends HttpApi.make("medipim-orchestrator")
   .annotateMerge(
     apiDefaults(
       "MediPim AU Sync: orchestrator",
-      "Starts syncs, tells their progress and keeps their history. Send the admin key in X-ADMIN-KEY."
+      "Starts syncs, reports their progress and keeps their history. Send the admin key in X-ADMIN-KEY."
     )
   ) {}

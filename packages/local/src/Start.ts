@@ -24,7 +24,7 @@ Change the catalogue and sync again, in another terminal:
   npm run -s medipim -- sync
 `
 
-/** Starts everything, syncs once, and stays until it is told to stop. */
+/** Starts everything, syncs once, and runs until it is stopped. */
 export const run = Effect.fn("Start.run")(
   function* ({ once, products }: { readonly once: boolean; readonly products: number }) {
     yield* Console.error(`Starting Postgres, a MediPim simulator with ${products} products, and the three services ...`)

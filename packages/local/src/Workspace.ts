@@ -15,7 +15,7 @@ export const snapshotDir = join(folder, "snapshots")
 export const logDir = join(folder, "logs")
 /**
  * The addresses and the key of the stack, for `npm run medipim`. It is there while the stack runs, and goes before `.env`:
- * next to a stack on this machine, nobody means production.
+ * next to a stack on this machine, production is never meant.
  */
 const stackFile = join(folder, "stack.env")
 const keyFile = join(folder, "admin-key")

@@ -22,7 +22,7 @@ export interface Staged {
 
 export type StageError = StoreError | SnapshotBroken | SqlError | RunNotRunning
 
-/** Batches on their way to the database at once, in one chunk. */
+/** Batches of a chunk that are written concurrently. */
 const batchesAtOnce = 2
 
 /**

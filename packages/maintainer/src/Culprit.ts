@@ -24,7 +24,7 @@ export const culpritOf = Effect.fn("Culprit.of")(function* (runId: RunId) {
   const sql = yield* SqlClient
   const table = yield* ProductTable
 
-  /** What is not about the values, a database that goes away or a lock, ends the search: it proves nothing of these rows. */
+  /** Other errors, an outage or a lock, end the search: they say nothing about these rows. */
   const fails = (ids: ReadonlyArray<string>) =>
     sql.withTransaction(table.write(runId, ids)).pipe(
       Effect.as(false),

@@ -92,7 +92,7 @@ export const decide = (decoded: Decoded, known: Known | undefined, winner: Winne
   if (known === undefined) return { _tag: "inserted", row, lineHash, unknown }
   if (known.removed) return { _tag: "restored", row, lineHash, unknown }
   if (known.content_hash === row.content_hash) return { _tag: "unchanged", id: row.id, unknown }
-  // Of a stored product without an age nothing tells that it is newer.
+  // Nothing shows that a stored product without a time is newer.
   const isLater =
     known.updated_at === null ||
     (row.medipim_updated_at !== null && Date.parse(row.medipim_updated_at) > Date.parse(known.updated_at))

@@ -36,7 +36,7 @@ export const showingLocks =
       watch(
         "a lock in the database",
         lockHolder.pipe(
-          // A database that is away is shown by what needs it.
+          // An outage is reported by the query that meets it.
           Effect.orElseSucceed(() => undefined),
           Effect.tap((holder) => Effect.sync(() => (holder === undefined ? undefined : onHolder(holder))))
         ),

@@ -20,7 +20,7 @@ export interface ReadBack {
 }
 
 const names = columnNames.join(", ")
-/** All that is written but what tells the writing: when, and by which run. */
+/** All columns that are written, except when and by which run. */
 const written = [...columnNames, "line_hash"] as const
 
 /**

@@ -35,7 +35,7 @@ class RowsRefused extends Data.TaggedError("RowsRefused")<{ readonly error: SqlE
 
 const isSettled = (error: SqlError): boolean => !isPassing(error)
 
-/** How often a publish that goes on asks whether it still may. */
+/** Poll interval for a cancellation during a publish. */
 const look = "500 millis"
 /** Rows; autovacuum sees to smaller growth in its own time. */
 const growthWorthAnalysing = 1000
@@ -115,10 +115,10 @@ export class Publish extends Context.Service<
           return result
         })
 
-        /** Ends when somebody has asked to stop the run: a write that waits must not keep the row of the run from them. */
+        /** Fails once a cancellation was requested: a waiting write must not keep the run row locked. */
         const stopped = Effect.fnUntraced(function* ({ runId, offset, limit }: PublishRequest, manifest: Manifest) {
           yield* transaction.isCancelled(runId).pipe(
-            // A database that is away for a moment is the business of the transaction.
+            // An outage is handled by the transaction itself.
             Effect.orElseSucceed(() => false),
             Effect.repeat({ until: (cancelled) => cancelled, schedule: Schedule.spaced(look) })
           )
@@ -147,7 +147,7 @@ export class Publish extends Context.Service<
               return yield* new WriteFailed({ detail: `${of}${said}.${listed(things)}` })
             }).pipe(Effect.provideService(SqlClient, sql), Effect.provideService(ProductTable, table))
 
-        /** A commit that was on its way when the run was cancelled has won: then the run is published, and not refused. */
+        /** If the commit was in flight when the run was cancelled, the publish has won: it is not refused. */
         const unlessPublished = (runId: RunId) => (refused: PublishRefused) =>
           sql.withTransaction(transaction.lockRun(runId)).pipe(
             surviving,

@@ -27,7 +27,7 @@ export class PublishTransaction extends Context.Service<
     readonly lockRun: (
       runId: RunId
     ) => Effect.Effect<{ readonly running: boolean; readonly published: PublishResult | undefined }, SqlError>
-    /** True as soon as somebody asked to stop the run, also while this transaction holds its row. */
+    /** True as soon as a cancellation was requested, also while this transaction holds its row. */
     readonly isCancelled: (runId: RunId) => Effect.Effect<boolean, SqlError>
     /** What is staged; rows whose product has a later line that is unchanged are taken out of the staging first. */
     readonly staged: (runId: RunId, snapshotId: SnapshotId, range: Chunk) => Effect.Effect<Staged, SqlError>
@@ -61,7 +61,7 @@ export class PublishTransaction extends Context.Service<
       })
 
       const lockRun = Effect.fn("PublishTransaction.lockRun")(function* (runId: RunId) {
-        // Without the key: a cancellation refers to this row, and has to get in while the publish goes on.
+        // Without the key: a cancellation references this row, and must get in during the publish.
         const [run] = yield* sql<{ readonly status: string; readonly result: string | null }>`
           SELECT status, CASE WHEN published_at IS NOT NULL THEN result::text END AS result
           FROM medipim.sync_runs WHERE id = ${runId} FOR NO KEY UPDATE`

@@ -66,7 +66,7 @@ export class Replay extends Context.Service<
       const stage = yield* ChunkStager
       const staging = yield* StagingTables
 
-      /** Takes the place of the one run that may go on; it is seen by others only when it has ended. */
+      /** Occupies the slot of the one running run; others see it only once it has ended. */
       const begin = Effect.fnUntraced(function* (runId: RunId, request: ReplayRequest) {
         const made = yield* sql`INSERT INTO medipim.sync_runs (id, mode, options, status, phase, progress, started_at)
           VALUES (${runId}, 'replay', ${JSON.stringify(request.dryRun === true ? { dryRun: true } : {})}::jsonb,
@@ -84,7 +84,7 @@ export class Replay extends Context.Service<
       /**
        * A line that says that it is older than what is stored overwrites nothing. Where a newer snapshot was published in part,
        * and where the snapshot itself has written another line of the product, it has to say that it is newer: nothing else
-       * tells which of them is.
+       * shows which of them is.
        */
       const notOverNewer = Effect.fnUntraced(function* (snapshotId: SnapshotId, batch: ReadonlyArray<Decided>) {
         const rows = batch.flatMap(({ decision }) => ("row" in decision ? [decision.row] : []))
@@ -212,7 +212,7 @@ export class Replay extends Context.Service<
       const run = Effect.fn("Replay.run")(function* (request: ReplayRequest) {
         const id = timedIdOf(yield* Clock.currentTimeMillis, yield* Random.nextIntBetween(0, 0xffffffff)) as RunId
         let done: ReplayResult | undefined
-        /** What an earlier try has done, if it came about though its commit was not answered. */
+        /** The result of an earlier attempt that committed although its acknowledgement was lost. */
         const earlier = Effect.suspend(() =>
           done === undefined
             ? Effect.succeedNone
@@ -227,7 +227,7 @@ export class Replay extends Context.Service<
             })
           )
         )
-        // A commit that is still on its way takes the place of the run: whoever waited for it is refused.
+        // If our own earlier commit is still in flight it occupies the run slot, so a `Busy` is checked against it first.
         const attempt = orEarlier(begun).pipe(Effect.catchTag("Busy", (busy) => orEarlier(Effect.fail(busy))))
         return yield* attempt.pipe(
           Effect.retry(passingFaults),

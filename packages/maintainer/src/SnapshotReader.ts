@@ -35,7 +35,7 @@ export interface StoredLine extends Place {
 
 const decodeManifest = Schema.decodeUnknownEffect(Schema.fromJsonString(Manifest))
 
-/** What was read wrong once may be read right; what was written wrong stays so. */
+/** A broken read may succeed on retry; a broken object stays broken. */
 const secondLook = {
   while: (error: StoreError | SnapshotBroken) => error._tag === "SnapshotBroken",
   schedule: Schedule.spaced("500 millis"),
@@ -97,7 +97,7 @@ const linesOf = (
 ): Stream.Stream<StoredLine, SnapshotBroken> =>
   Stream.suspend(() => {
     const broken = (detail: string) => new SnapshotBroken({ key: part.key, detail })
-    /** The end of a line whose beginning nobody asked for. */
+    /** The rest of a line that began before the chunk. */
     let skipped = assembler.isOpen() ? 0 : (part.continuedBytes ?? 0)
     let begun = 0
     let bytes = 0

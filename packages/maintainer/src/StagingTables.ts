@@ -130,7 +130,7 @@ export class StagingTables extends Context.Service<
           Option.isSome(transaction) ? effect : surviving(effect)
         )
 
-      /** Until the end of the transaction the run can neither be published nor end; waits for a publish on its way. */
+      /** Until the end of the transaction the run can neither be published nor end; waits for a publish in flight. */
       const lockRunForStaging = Effect.fnUntraced(function* (runId: RunId) {
         const rows = yield* sql`SELECT FROM medipim.sync_runs
           WHERE id = ${runId} AND status = 'running' AND published_at IS NULL

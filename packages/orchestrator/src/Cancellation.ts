@@ -4,10 +4,10 @@ import { Duration, Effect, Option, Schedule } from "effect"
 import type { RunRecords, RunState } from "./RunRecords.ts"
 import { SyncFailed } from "./ServiceCalls.ts"
 
-/** The code of a run that somebody has stopped. */
+/** The failure code of a cancelled run. */
 export const cancelledCode = "Cancelled"
 
-/** How often the record of the run is asked while a step goes on. */
+/** Poll interval of the run row during a step. */
 const pollInterval = "1 second"
 
 const cancelled = new SyncFailed({ code: cancelledCode, message: "The run was cancelled.", retryable: false })
@@ -19,7 +19,7 @@ const timedOut = (longest: Duration.Duration, [wait]: ReadonlyArray<Wait>): Sync
 }
 
 /**
- * Does a step of a run until somebody stops the run, or it has taken too long. The record decides: when it says that the
+ * Runs a step until the run is cancelled, or has taken too long. The record decides: when it says that the
  * run is over, all work for it stops.
  */
 export const whileActive = <A, R>(

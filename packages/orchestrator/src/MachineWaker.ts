@@ -1,7 +1,7 @@
 import { Context, Effect, Layer, Option } from "effect"
 import { HttpClient } from "effect/http"
 
-/** A machine starts in seconds; whoever called tries again afterwards anyway. */
+/** A machine starts in seconds, and the caller retries anyway. */
 const timeout = "30 seconds"
 
 export type ServiceName = "fetcher" | "maintainer"

@@ -9,7 +9,7 @@ export class NotificationFailed extends Data.TaggedError("NotTold")<{
   readonly passing: boolean
 }> {}
 
-/** A receiver that is away for a moment is asked again; nobody waits long for it. */
+/** Retries a receiver that is unavailable for a moment, but not for long. */
 const persistence = {
   while: ({ passing }: NotificationFailed) => passing,
   schedule: Schedule.exponential("500 millis").pipe(Schedule.jittered),
@@ -31,7 +31,7 @@ export class Notifier extends Context.Service<
   {
     /**
      * Posts `{text, run}`. It may come twice when the process is killed just then: `Idempotency-Key` is the id of the run.
-     * Without an address nobody is told, and that is no failure, except for a run that does nothing else.
+     * Without an address nothing is sent, which is no failure except in `notification-only`.
      */
     readonly send: (run: Run) => Effect.Effect<void, NotificationFailed>
     /** The same for a sync that was due or asked for at this time (ISO text) and cannot begin: `run` is null. */

@@ -35,10 +35,10 @@ const orUnavailable = <A, E, R>(effect: Effect.Effect<A, E | SqlError, R>) =>
     isSqlError(error) ? new Unavailable({ message: sqlMessage(error) }) : (error as Exclude<E, SqlError>)
   )
 
-/** Callers that are refused try again; nobody wants to hear of each of them. */
+/** Refused callers retry; not every attempt is worth a notification. */
 const quietMillis = 10 * 60 * 1000
 
-/** Notifies of a sync that was asked for and that the database does not let begin: a scheduler may have nobody who looks. */
+/** Notifies of a requested sync that the database does not let start: a scheduler may not be watched. */
 const makeAlarm = Effect.map(Notifier, ({ cannotBegin }) => {
   let toldAt = Number.NEGATIVE_INFINITY
   return (error: SqlError) =>
@@ -62,7 +62,7 @@ const orchestratorLayer = HttpApiBuilder.group(
     const alarm = yield* makeAlarm
     const startedAt = yield* Clock.currentTimeMillis
 
-    // Postgres measures a table only when nobody has locked it: the state of the run is shown all the same.
+    // Postgres cannot measure a locked table: the state of the run is shown all the same.
     const sizes = retention.sizes.pipe(
       Effect.timeoutOption("2 seconds"),
       Effect.orElseSucceed(() => Option.none())

@@ -9,7 +9,7 @@ import { scheduleMark } from "./ScheduleMark.ts"
 
 /** Between two looks. */
 const pause = Duration.minutes(1)
-/** Longer than a step waits for a database that is away, and than another process needs to take over. */
+/** Longer than the outage timeout of a step, and than a takeover by another process. */
 const grace = Duration.toMillis("4 minutes")
 
 interface Overdue {
@@ -23,7 +23,7 @@ interface Config {
   readonly timezone: string
 }
 
-/** What keeps a sync from beginning, in words; `undefined` when the database is as it must be, or away for the moment. */
+/** What keeps a sync from beginning, in words; `undefined` when the database is fit, or unavailable for the moment. */
 const obstacle = Effect.map(databaseFaults(orchestratorNeeds), (faults) =>
   faults.length === 0 ? undefined : faults.join("; ")
 )
@@ -79,8 +79,8 @@ export const make = Effect.fnUntraced(function* ({ cron, timezone }: Config) {
 })
 
 /**
- * Notifies somebody of a sync that is due and does not begin. Whoever keeps the schedule cannot: without a database that
- * takes changes the workflow engine has nobody at work. So each process looks for itself, every minute; `Idempotency-Key`
+ * Notifies of a sync that is due and does not start. The schedule itself cannot: without a database that
+ * accepts writes the workflow engine does not run. So each process looks for itself, every minute; `Idempotency-Key`
  * says that two of them mean the same sync.
  */
 export const layer = (config: Config) =>

@@ -6,10 +6,10 @@ import { elapsedMillis } from "@medipim/platform/Stopwatch"
 import { Effect, Semaphore } from "effect"
 import { RunRecords } from "./RunRecords.ts"
 
-/** What a run tells about itself while it goes on. */
+/** Reports the progress of a running run. */
 export interface ProgressReporter {
   readonly phase: (phase: Phase) => Effect.Effect<void>
-  /** The last phase: the percent of a run that has failed stays where its work stopped. */
+  /** The last phase: the percent of a failed run stays where its work stopped. */
   readonly notifying: (hasFailed: boolean) => Effect.Effect<void>
   readonly currentPhase: () => Phase
   readonly snapshot: (id: SnapshotId) => Effect.Effect<void>
@@ -62,7 +62,7 @@ export const openProgressReporter = Effect.fnUntraced(function* (runId: RunId, m
       })
     )
     .pipe(
-      // The run goes on when its record cannot be written for a while; its end is written with more patience.
+      // The run continues when its row cannot be written for a while; its end is written with more retries.
       Effect.catch((error) => Effect.logWarning("The progress of the run could not be recorded", error))
     )
 

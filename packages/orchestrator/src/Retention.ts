@@ -17,7 +17,7 @@ const refusedRuns = 3
 export class Retention extends Context.Service<
   Retention,
   {
-    /** Deletes what is kept no longer, in small batches. It may be stopped at any moment, and goes on the next time. */
+    /** Deletes what is kept no longer, in small batches. It may be interrupted at any moment, and continues the next time. */
     readonly prune: Effect.Effect<void, SqlError>
     /** Bytes of each table with its indexes and of the whole database, by name. */
     readonly sizes: Effect.Effect<Readonly<Record<string, number>>, SqlError>
@@ -89,7 +89,7 @@ export class Retention extends Context.Service<
           ) RETURNING 1`
         )
 
-        // The runs that published last, and those that fetched what they published, tell what the catalogue stands for.
+        // The runs that published last, and those that fetched what they published, define what the catalogue stands for.
         const runs = deleteInBatches(
           "runs",
           "sync_runs",

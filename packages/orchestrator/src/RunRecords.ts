@@ -15,14 +15,14 @@ const States = Schema.Array(
 )
 const Results = Schema.Array(PublishResult)
 
-/** What of a run is written while it goes on. */
+/** The part of a run that is written while it is running. */
 export interface Advance {
   readonly phase: Phase
   readonly progress: Progress
   readonly snapshotId: SnapshotId | null
 }
 
-/** Whether work for a run may go on: it may be over, or take longer than a run may take. */
+/** Whether a run may continue: it may have ended, or exceeded MAX_RUN_DURATION. */
 export type RunState = "active" | "over" | "overdue"
 
 export type Ending =
@@ -39,16 +39,16 @@ export class RunRecords extends Context.Service<
     readonly list: (limit: number) => Effect.Effect<ReadonlyArray<Run>, SqlError>
     readonly running: Effect.Effect<Option.Option<Run>, SqlError>
     /**
-     * Active until the run has ended, somebody asked to cancel it, or it is older than `longest` by the clock of the
+     * Active until the run has ended, a cancellation was requested, or it is older than `longest` by the clock of the
      * database; one that has published can no longer be stopped.
      */
     readonly state: (id: RunId, longest: Duration.Duration) => Effect.Effect<RunState, SqlError>
     /**
-     * What the run has published, if it has, however long the database is away; waits for a publish that is just being
+     * What the run has published, if it has, retrying through any database outage; waits for a publish that is just being
      * committed or taken back.
      */
     readonly published: (id: RunId) => Effect.Effect<Option.Option<PublishResult>, SqlError>
-    /** Asks whoever works on the run to stop, also in the middle of its publish. */
+    /** Requests cancellation of the run, also in the middle of its publish. */
     readonly requestCancel: (id: RunId) => Effect.Effect<void, SqlError>
     readonly isNotified: (id: RunId) => Effect.Effect<boolean, SqlError>
     readonly markNotified: (id: RunId) => Effect.Effect<void, SqlError>
@@ -57,7 +57,7 @@ export class RunRecords extends Context.Service<
     /** Does nothing once the run has ended. */
     readonly advance: (id: RunId, advance: Advance) => Effect.Effect<void, SqlError>
     /**
-     * Ends a running run, however long the database is away. One that has published can no longer be cancelled, and has
+     * Ends a running run, retrying through any database outage. One that has published can no longer be cancelled, and has
      * succeeded with what it published, whatever happened to the answer of the publish.
      */
     readonly end: (id: RunId, ending: Ending) => Effect.Effect<void, SqlError>

@@ -16,13 +16,13 @@ interface Seen {
   readonly quiet: number
 }
 
-/** How often a follower looks at the record, and after how many looks without news it gets a heartbeat. */
+/** Poll interval of a follower, and the polls without a change after which it gets a heartbeat. */
 const look = "500 millis"
 const quietLooks = 10
 
 const isRunId = Schema.is(RunId)
 
-/** How often a run is looked for that another process began and left. */
+/** Poll interval for runs that another process left. */
 const patrol = "30 seconds"
 
 /** Starts, stops and follows runs. */
@@ -30,14 +30,14 @@ export class Runs extends Context.Service<
   Runs,
   {
     readonly start: (options: SyncOptions) => Effect.Effect<Run, SyncRunning | SqlError>
-    /** Sets a run going whose record was just begun. */
+    /** Starts the workflow of a run whose row was just inserted. */
     readonly launch: (run: Run) => Effect.Effect<void>
     /** Stops a run; one that has ended or published stays what it is. */
     readonly cancel: (id: string) => Effect.Effect<Run, RunNotFound | SqlError>
     readonly find: (id: string) => Effect.Effect<Run, RunNotFound | SqlError>
-    /** News of a run until it has ended. */
+    /** Events of a run until it has ended. */
     readonly events: (id: string) => Effect.Effect<Stream.Stream<RunEvent>, RunNotFound | SqlError>
-    /** Goes on with the run that an earlier process left, if there is one. What keeps it from doing so is logged. */
+    /** Resumes the run that an earlier process left, if there is one. Failures are logged. */
     readonly recover: Effect.Effect<void>
   }
 >()("orchestrator/Runs") {
@@ -64,10 +64,13 @@ export class Runs extends Context.Service<
           mine = run.runId
           yield* Effect.logInfo(`Sync ${run.runId} starts`, run.options)
           yield* Sync.execute(payloadOf(run), { discard: true }).pipe(
-            // Its record stands: the next look of `recovery` sets it going.
+            // The row is committed: the next recovery poll starts it.
             Effect.catchDefect((fault) =>
               isDatabaseUnavailable(fault)
-                ? Effect.logWarning(`Sync ${run.runId} is set going a little later`, fault)
+                ? Effect.logWarning(
+                    `Sync ${run.runId} could not be started (database unavailable); recovery will retry`,
+                    fault
+                  )
                 : Effect.die(fault)
             )
           )
@@ -77,7 +80,7 @@ export class Runs extends Context.Service<
           const run = yield* records.begin(options)
           yield* launch(run)
           return run
-          // A caller that goes away must not leave a record without its workflow.
+          // A disconnecting caller must not leave a row without its workflow.
         }, Effect.uninterruptible)
 
         const find = Effect.fn("Runs.find")(function* (id: string) {
@@ -124,7 +127,7 @@ export class Runs extends Context.Service<
           const payload = payloadOf(left.value)
           if (mine !== payload.runId) {
             mine = payload.runId
-            yield* Effect.logInfo(`Sync ${payload.runId} was left running: it goes on`)
+            yield* Effect.logInfo(`Sync ${payload.runId} was left running by another process: resuming it`)
           }
           // Starts it if the process ended before it did; a run that is known to the engine is not started again.
           const executionId = yield* Sync.execute(payload, { discard: true })
@@ -140,14 +143,14 @@ export class Runs extends Context.Service<
         }).pipe(
           Effect.withSpan("Runs.recover"),
           inEngine,
-          // What the engine cannot do while the database is away is a defect to it.
+          // The engine reports a database outage as a defect.
           Effect.ignoreCause({ log: "Warn" })
         )
 
         return Runs.of({ start, launch, cancel, find, events: (id) => Effect.as(find(id), news(id)), recover })
       })
     )
-  /** Recovers when the process starts, and goes on looking: a run is never left alone because a database was away. */
+  /** Recovers at startup and keeps polling: no run is left behind by a database outage. */
   static readonly recovery = Layer.effectDiscard(
     Effect.flatMap(Runs, ({ recover }) => recover.pipe(Effect.repeat(Schedule.spaced(patrol)), Effect.forkScoped))
   )

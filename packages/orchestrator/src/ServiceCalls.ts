@@ -51,12 +51,12 @@ const lost = (service: string) =>
 const inTime = (service: string, timeout: Duration.Input) =>
   Effect.timeoutOrElse({ duration: timeout, orElse: () => lost(service) })
 
-/** Who is not there may be asleep. */
+/** An unreachable service may be asleep. */
 const unreached = new Set(["HttpClientError", "ConnectionLost"])
 
 /**
- * Tries again while the service is away, which may last as long as for anything else, and wakes it before that. What stands
- * behind the service it waits for itself.
+ * Retries while the service is unavailable, for as long as any outage, after waking its machine. The service itself retries what
+ * it depends on.
  */
 const persistently =
   (service: ServiceName) =>
@@ -74,7 +74,7 @@ export const once = <A, E extends CallError, R>(
   request: Effect.Effect<A, E, R>
 ): Effect.Effect<A, SyncFailed, R> => request.pipe(Effect.mapError(callFailed(service)), inTime(service, silence))
 
-/** One call of a service, repeated while it is away; a try may take this long. */
+/** One call of a service, retried while it is unavailable; `timeout` is for each attempt. */
 export const call = <A, E extends CallError, R>(
   service: ServiceName,
   request: Effect.Effect<A, E, R>,

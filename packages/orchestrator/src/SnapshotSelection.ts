@@ -36,7 +36,7 @@ export class SnapshotSelection extends Context.Service<
       const order = yield* PublishOrder
       const wake = yield* MachineWaker
 
-      /** A step asks: it waits for a database that is away. */
+      /** For a step: retries through a database outage. */
       const ask = <A>(question: Effect.Effect<A, SqlError>): Effect.Effect<A, SyncFailed> =>
         surviving(question).pipe(
           Effect.mapError((error) => new SyncFailed({ code: error._tag, message: sqlMessage(error), retryable: false }))

@@ -23,7 +23,7 @@ type Step<A> = Effect.Effect<A, SyncFailed, InWorkflow>
 /** Ten times what the largest catalogue that was measured takes; asking again is safe. */
 const longestPublish = "15 minutes"
 
-/** What is staged and published. In a second round the same chunks are staged anew. */
+/** What is staged and published. In a second round the same chunks are staged again. */
 export interface Work {
   readonly runId: RunId
   readonly snapshotId: SnapshotId

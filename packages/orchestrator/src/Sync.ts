@@ -10,7 +10,7 @@ import { SyncFailed } from "./ServiceCalls.ts"
 import { Steps } from "./Steps.ts"
 import { WaitReporter } from "./WaitReporter.ts"
 
-/** The durable form of a run: after a restart of the process it goes on with the first step that was not done. */
+/** The durable form of a run: after a restart it resumes with the first step that is not done. */
 export const Sync = Workflow.make("Sync", {
   payload: { runId: RunId, startedAt: Schema.Int, options: SyncOptions, chunkSize: ChunkSize },
   success: Schema.Void,
@@ -56,7 +56,7 @@ const work = Effect.fn("Sync.work")(function* ({ runId, options, chunkSize }: Pa
   })
   const { counts, warnings } = yield* stageAndPublish(1).pipe(
     Effect.catchIf(
-      // The staging tables are unlogged: a database that crashed comes back with them empty, and the counts tell.
+      // The staging tables are unlogged: after a crash of the database they are empty, and the counts show it.
       ({ reason }) => reason === "incomplete-staging",
       ({ message }) =>
         Effect.andThen(
@@ -78,7 +78,7 @@ const endingOf = (cause: Cause.Cause<SyncFailed>): Ending => {
   return { status: code === cancelledCode ? "cancelled" : "failed", failure: { code, message } }
 }
 
-/** Tells and records how a run ends. Nobody is told of a run that somebody has stopped. */
+/** Notifies and records how a run ended. A cancelled run is not notified. */
 const end = Effect.fn("Sync.end")(function* ({ runId, options }: Payload, ending: Ending, reporter: ProgressReporter) {
   const records = yield* RunRecords
   const steps = yield* Steps
@@ -87,14 +87,14 @@ const end = Effect.fn("Sync.end")(function* ({ runId, options }: Payload, ending
   yield* reporter.notifying(ending.status === "failed")
   const problem = yield* steps.notify(runId, ending)
   if (problem !== null) yield* reporter.note(problem)
-  // What went wrong with the telling spoils no run that has done something else.
+  // A failed notification fails only a run that does nothing else.
   const isOnlyForThat = options.mode === "notification-only" && ending.status === "succeeded"
   const isForNothing = problem !== null && isOnlyForThat
   yield* finish(isForNothing ? { status: "failed", failure: { code: "NotTold", message: problem } } : ending)
   if (!isOnlyForThat) yield* steps.prune(runId)
 })
 
-/** Registers the workflow. However a run ends, its record says so; only a stopping process leaves it to go on later. */
+/** Registers the workflow. However a run ends, its row says so; only a stopping process leaves it to be resumed. */
 export const layer = Sync.toLayer((payload) =>
   Effect.gen(function* () {
     const { runId, options } = payload

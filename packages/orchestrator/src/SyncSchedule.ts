@@ -13,7 +13,7 @@ import { type ScheduleMark, scheduleMark } from "./ScheduleMark.ts"
 
 /**
  * A machine that was paused, or whose clock was set, does not end a long sleep at the right moment: it looks at least so
- * often. A database that is away longer than a step waits is asked again as soon, too.
+ * often. A longer database outage is polled at the same interval.
  */
 const longestNapMillis = 60_000
 
@@ -77,7 +77,7 @@ export class SyncSchedule extends Context.Service<
             yield* Effect.logWarning(`Skipped the sync due at ${due}: the next occurrence is close`)
             return Option.none()
           }
-          // No failure of the transaction: the occurrence stays marked when a run that goes on refuses the new one.
+          // No failure of the transaction: the occurrence stays marked when a running run refuses the new one.
           const begun = yield* records.begin({}).pipe(
             Effect.map(Result.succeed),
             Effect.catchTag("SyncRunning", (refusal) => Effect.succeed(Result.fail(refusal)))
@@ -102,7 +102,7 @@ export class SyncSchedule extends Context.Service<
           if (Result.isFailure(begun)) {
             const { message } = begun.failure
             yield* Effect.logWarning(`The schedule starts no sync for ${due}: ${message}`)
-            // A run that hangs would take every night's sync with it, and nobody would know.
+            // Otherwise a hanging run would silently block every night's sync.
             yield* Effect.ignore(notifier.cannotBegin(due, message), { log: "Warn" })
             return
           }

@@ -20,10 +20,10 @@ export const isAdmitted = (request: object): boolean => admitted.has(request)
 
 /**
  * Lets a request pass when its key is the current or the previous one; both are always compared, in constant time. All
- * others are counted and, as long as they are few, logged with their address. Who sends many wrong keys is told to wait.
+ * others are counted and, as long as they are few, logged with their address. A client that sends many wrong keys is answered 429.
  */
 export const layer = (keys: {
-  /** Set on Fly, where a proxy tells the address of the client. */
+  /** Set on Fly, where a proxy gives the address of the client. */
   readonly flyAppName: Option.Option<string>
 }): Layer.Layer<AdminKey, never, AdminKeys> =>
   Layer.effect(
@@ -73,7 +73,7 @@ export const layer = (keys: {
               return httpEffect
             })
           }
-          // The pattern of the route, not what was sent: nobody but us writes the log.
+          // The pattern of the route, not what was sent: callers cannot write to the log.
           const route = `${endpoint.method} ${endpoint.path}`
           return refuse(group.identifier, route, Redacted.value(credential) === "" ? "missing" : "wrong")
         }

@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from "node:crypto"
 import { Context, Layer, Option, Redacted } from "effect"
 
-// Digests have one length: comparing them tells nothing about the length of a key, and never throws.
+// Digests have one length: comparing them reveals nothing about the length of a key, and never throws.
 const digest = (key: Redacted.Redacted): Buffer => createHash("sha256").update(Redacted.value(key)).digest()
 
 /** The admin keys of a service: the current one and, during a rotation, the previous one. */

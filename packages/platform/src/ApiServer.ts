@@ -15,7 +15,7 @@ import { strict } from "./StrictRequests.ts"
 
 /** No request of ours is larger than a few hundred bytes. */
 const largestBody = ByteSize.kibibytes(64)
-/** How long running requests may go on after SIGTERM. */
+/** How long running requests may continue after SIGTERM. */
 const drain = Duration.seconds(20)
 /** After that they are interrupted; what is still open a second later is cut off. */
 const graceMillis = Duration.toMillis(drain) + 1000

@@ -9,9 +9,9 @@ const plain = (address: string): string => address.replace(/^::ffff:(?=\d+\.)/i,
 /**
  * Who sent a request, as far as it can be known. `peer` is the other end of the socket.
  *
- * Fly's proxy tells its client in `Fly-Client-IP`, replaces what a client wrote there, and reaches a machine over private
+ * Fly's proxy sends the client's address in `Fly-Client-IP`, replaces what a client wrote there, and reaches a machine over private
  * IPv4; a neighbour on the private network (`.internal`) comes over IPv6 (docs/decisions/0014). So the header is believed
- * on Fly only, and only from a private IPv4 address. Everywhere else it is text that anybody can write.
+ * on Fly only, and only from a private IPv4 address. Everywhere else any caller can forge it.
  */
 export const clientAddress = (request: {
   readonly peer: string

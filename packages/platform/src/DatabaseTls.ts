@@ -32,7 +32,7 @@ export const databaseTls = (
   const { hostname, searchParams } = new URL(databaseUrl)
   const host = (searchParams.get("host") ?? hostname).replace(/^\[|\]$/g, "")
   const asked = searchParams.get("sslmode")
-  // These let whoever is in between talk the client out of encryption.
+  // These let a man in the middle downgrade the connection to plain text.
   const isWeak = asked === null || asked === "prefer" || asked === "allow"
   const mode = isWeak && (Option.isSome(authority) || !isNearby(host)) ? "require" : asked
   const ca = Option.match(authority, { onNone: () => ({}), onSome: (pem) => ({ ca: pem }) })

@@ -1,7 +1,7 @@
 import { Context, Deferred, Effect, Layer } from "effect"
 
 /**
- * Tells when the process begins to stop. The server lets answers that are on their way go on for a while; those that
+ * Signals that the process is stopping. The server lets answers in flight continue for a while; those that
  * would never end by themselves listen here and end.
  */
 export class Draining extends Context.Service<

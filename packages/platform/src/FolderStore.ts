@@ -81,7 +81,7 @@ const removeAbandoned = async (folder: string): Promise<void> => {
   }
 }
 
-/** Bytes; a few parts on their way. With less the next download would not get far. */
+/** Bytes; room for a few parts. With less the next download would fail early. */
 const leastSpace = 64 * 1024 * 1024
 
 /** That a part could be stored here now: it tries. */

@@ -5,7 +5,7 @@ const looks = 10
 const terminate = Effect.sync(() => process.kill(process.pid, "SIGTERM"))
 
 /**
- * Ends the process when nobody has asked it for anything for so long, the way that SIGTERM ends it: with code 0. `quiet` tells
+ * Ends the process after this long without work, as SIGTERM does: with code 0. `quiet` gives
  * for how many milliseconds no request was under way. A job lives in its request (docs/decisions/0003), so a process at
  * work is never idle. One that came in the very moment of the end is waited for; one that comes still later, before the
  * server has stopped listening, has the 20 s of every running request, and is asked for again.

@@ -25,8 +25,8 @@ const failedOf = <E extends JobError>(cause: Cause.Cause<E>, retryable: (error: 
   })
 
 /**
- * The answer of a job that takes long: what it tells, a heartbeat while it is silent, and one last event. The job lives
- * and dies with the request: a caller that goes away stops it.
+ * Runs a job as a stream of events: progress, heartbeats while it is silent, exactly one last event. The job lives
+ * and dies with the request: a disconnect interrupts it.
  */
 export const jobEvents = <Event, Last, E extends JobError, R>(
   job: (tell: (event: Event) => Effect.Effect<void>) => Effect.Effect<Last, E, R>,

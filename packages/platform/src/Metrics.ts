@@ -21,7 +21,7 @@ const graceMillis = 1000
 
 /**
  * `GET /metrics` for Prometheus on a port of its own, so that it is never reachable where the API is. A service works
- * without it: when the port is taken, as by a second service on one machine, it says so and goes on.
+ * without it: when the port is taken, as by a second service on one machine, it logs a warning and continues.
  */
 export const layer = (place: { readonly port: number; readonly host?: string }) => {
   const node = NodeServer.make()

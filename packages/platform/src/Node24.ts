@@ -1,5 +1,5 @@
 /**
- * Imported first by every entry point: an older Node is told so before it stumbles over something. (One that cannot read
+ * Imported first by every entry point: an older Node stops with a clear message instead of a syntax error. (One that cannot read
  * TypeScript at all, below 22.18, says that itself.)
  */
 const needed = 24

@@ -50,7 +50,7 @@ interface Exchange {
 interface Parser {
   onIncoming: ((request: IncomingMessage, keepsAlive: boolean) => number) | null
 }
-/** What Node's own parser is told of an upgrade: the rest of the bytes is not HTTP. */
+/** What Node's own parser is given for an upgrade: the rest of the bytes is not HTTP. */
 const skip = 2
 
 /**
@@ -103,7 +103,7 @@ class OneAtATime extends Server {
 const isUnread = ({ response }: Exchange): boolean => response.writableEnded && !response.writableFinished
 
 /**
- * A server of Node that slow, silent or greedy clients cannot hold up, nor fill. `isWork` tells which requests keep the
+ * A server of Node that slow, silent or greedy clients cannot hold up, nor fill. `isWork` decides which requests keep the
  * process awake.
  */
 export const make = (

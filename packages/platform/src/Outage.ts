@@ -10,7 +10,7 @@ export class Waits extends Context.Reference<Map<symbol, Wait>>("platform/Waits"
 export const currentWaits = Effect.map(Waits, (waits): ReadonlyArray<Wait> => [...waits.values()])
 
 /**
- * The one policy for what is away for a while: a store, a database, a source, a service. A step that meets an outage asks
+ * The one policy for outages of the store, the database, the source or a service. A step that meets an outage asks
  * again for so long before it fails. It is met where the network is met; what calls a step does not wait once more.
  */
 export const outagePatience = Duration.seconds(150)

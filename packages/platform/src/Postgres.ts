@@ -14,7 +14,7 @@ interface Connection {
   readonly databaseCa?: Option.Option<string>
 }
 
-/** No statement waits longer for a lock; who holds it is told, and the statement is repeated for as long as an outage may last. */
+/** Lock timeout of a statement. The holder is reported, and the statement is retried for as long as an outage may last. */
 export const longestLockWait = "30s"
 
 /** A pool of connections whose unqualified names mean the schema `medipim`. */
@@ -46,7 +46,7 @@ export const abortIdleTransaction = "SET LOCAL idle_in_transaction_session_timeo
 const isPassingFault = (error: { readonly _tag: string }): boolean =>
   error._tag === "SqlError" && isPassing(error as SqlError)
 
-/** What a step of a run does in the database: it waits for one that is away. Permanent faults are not repeated. */
+/** For the steps of a run: retries through a database outage. Permanent faults are not retried. */
 export const surviving = survive("the database", isPassingFault, (error) => sqlMessage(error as SqlError))
 
 /**
@@ -68,7 +68,7 @@ export const answered = answeredIn("10 seconds")
 /** For short changes: longer than any of them waits for a lock. */
 export const changed = answeredIn("45 seconds")
 
-/** The same for what somebody waits for: a request is answered within seconds. */
+/** The same for requests, which are answered within seconds. */
 export const passingFaults = {
   while: isPassingFault,
   schedule: Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("5 seconds")]).pipe(Schedule.jittered),

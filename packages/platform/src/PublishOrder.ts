@@ -6,7 +6,7 @@ import type { SqlError } from "effect/sql/SqlError"
 
 const Ids = Schema.Array(Schema.Struct({ snapshotId: SnapshotId }))
 
-/** A snapshot that a run of this database fetched, and how long ago that run ended; `null` while it goes on. */
+/** A snapshot that a run of this database fetched, and how long ago that run ended; `null` while it is running. */
 const Fetched = Schema.Struct({ snapshotId: SnapshotId, ageSeconds: Schema.NullOr(Schema.Finite) })
 export type Fetched = typeof Fetched.Type
 

@@ -55,11 +55,11 @@ export const publicReason = (reason: string): string => {
   return `${found.length === 0 ? "it does not work" : found.join(", ")}; with X-ADMIN-KEY this answer says more`
 }
 
-/** Of one second all callers get one answer, and only one check is on its way. */
+/** All callers within one second share one answer, and only one check runs at a time. */
 const freshMillis = 1000
 
 /**
- * `GET /readyz` of a service. Whoever has the admin key is told the reasons in full; strangers are told the kind of cause.
+ * `GET /readyz` of a service. With the admin key the reasons are given in full; other callers see the kind of cause.
  * Strangers may ask as often as they like: the dependencies are asked at most once a second.
  */
 export const makeReadyz = (dependencies: ReadonlyArray<Dependency>) =>
@@ -71,7 +71,7 @@ export const makeReadyz = (dependencies: ReadonlyArray<Dependency>) =>
       const isOld = check?.pollUnsafe() !== undefined && now - asked >= freshMillis
       if (check === undefined || isOld) {
         asked = now
-        // Whoever asked first may go away; the others wait on.
+        // The first caller may disconnect; the others keep waiting.
         check = yield* Effect.forkDetach(readiness(dependencies))
       }
       return yield* Fiber.join(check)

@@ -1,12 +1,12 @@
 import { Effect } from "effect"
 import { HttpEffect, HttpServerRequest, HttpServerResponse } from "effect/http"
 
-/** JSON is no page: nothing in it may run, and nobody may show it in a frame. */
+/** JSON is no page: nothing in it may run, and no page may frame it. */
 const forData = "default-src 'none'; frame-ancestors 'none'"
 
 /**
  * The page of the documents brings its scripts and styles in itself; images and fonts are its own. It may talk to this
- * service alone, so that a key that somebody tries there goes to no proxy of others.
+ * service alone, so that a key entered there never reaches a third-party proxy.
  */
 const forDocuments = [
   "default-src 'none'",

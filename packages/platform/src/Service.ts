@@ -25,7 +25,7 @@ const reasonOf = (name: string, error: StartError): string =>
     ? `another program holds its port. Stop it, or move ours with ${name.toUpperCase()}_PORT.`
     : messagesOf(error).join(" ")
 
-/** What kept the service from starting is told in plain words; only a defect shows where it happened. */
+/** Logs a startup error as one message; only a defect carries a stack trace. */
 const report = (name: string, cause: Cause.Cause<StartError>): Effect.Effect<void> =>
   Cause.hasInterruptsOnly(cause)
     ? Effect.logInfo(`medipim ${name} stopped`)
@@ -34,7 +34,7 @@ const report = (name: string, cause: Cause.Cause<StartError>): Effect.Effect<voi
         onNone: () => Effect.logFatal(`medipim ${name} stopped by a defect`, cause)
       })
 
-/** Being told to stop is no failure. */
+/** Exits with 0 on SIGTERM and SIGINT. */
 const teardown: Runtime.Teardown = (exit, onExit) =>
   onExit(Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? 0 : 1)
 

@@ -84,7 +84,7 @@ const oneOf = <const Words extends ReadonlyArray<string>>(words: Words): Form<Wo
   expects: `one of ${words.join(", ")}`
 })
 
-/** How a process tells what it does. */
+/** Logging and tracing of a process. */
 export const telemetrySettings = {
   logLevel: withDefault(
     "LOG_LEVEL",

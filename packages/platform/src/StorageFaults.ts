@@ -9,7 +9,7 @@ interface StorageFailure {
   readonly cause?: { readonly code?: string; readonly message?: string }
 }
 
-/** The status in the body tells the truth; the HTTP status of a client error is 400 whatever it was. */
+/** The status in the body counts; the HTTP status of a client error is 400 whatever it was. */
 const statusOf = ({ status, statusCode }: StorageFailure): number => {
   const inBody = Number(statusCode)
   return Number.isInteger(inBody) && inBody >= 400 ? inBody : (status ?? 0)

@@ -4,14 +4,14 @@ import { survive } from "./Outage.ts"
 
 const isStoreError = (error: { readonly _tag: string }): error is StoreError => error._tag === "StoreError"
 
-/** Waits for a store that is away; permanent faults are not repeated. */
+/** Retries while the store is unavailable; permanent faults are not retried. */
 export const survivingStore = survive(
   "the snapshot store",
   (error: { readonly _tag: string }) => isStoreError(error) && error.retryable,
   (error) => (isStoreError(error) ? error.detail : error._tag)
 )
 
-/** A whole object, also when the store is away for a while or a read breaks. More than `largest` bytes are not read. */
+/** A whole object; retries through an outage of the store or a broken read. More than `largest` bytes are not read. */
 export const readObject = <E extends { readonly _tag: string }>(
   store: SnapshotStore["Service"],
   key: string,

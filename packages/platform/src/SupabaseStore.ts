@@ -16,9 +16,9 @@ export interface Options {
 
 /** One try of one request; a part of 6 MB passes in seconds even on a slow line. */
 const timeout = "60 seconds"
-/** A bucket is looked at again after so long: somebody may have made it public, or taken a right away. */
+/** A bucket is checked again after this long: it may have been made public, or a permission revoked. */
 const trustedFor = Duration.toMillis("1 minute")
-/** All that a probe asks, one after the other: somebody waits for it, and gives up after five seconds. */
+/** For the whole probe: the caller of /readyz gives up after five seconds. */
 const probePatience = "4 seconds"
 const pageSize = 1000
 
@@ -97,7 +97,7 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
           privateUntil = now + trustedFor
         })
 
-  /** Wholesale prices are in here: nothing is stored where anybody can read it. */
+  /** Wholesale prices are in here: nothing is stored in a public bucket. */
   const assertPrivate = Effect.flatMap(Clock.currentTimeMillis, (now) =>
     now < privateUntil && privateUntil - now <= trustedFor
       ? Effect.void
@@ -117,7 +117,7 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
     )
 
   let writableUntil = 0
-  /** Writes a few bytes, at most once a minute: anybody may ask whether the service is ready. */
+  /** Writes a few bytes, at most once a minute: /readyz is open to every caller. */
   const assertWritable = Effect.flatMap(Clock.currentTimeMillis, (now) =>
     now < writableUntil && writableUntil - now <= trustedFor
       ? Effect.void
@@ -187,7 +187,7 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
         (some) => ask("remove", some[0] ?? "", (storage) => storage.from(bucket).remove([...some])),
         { discard: true }
       ),
-    // In this order: nothing is written into a bucket that anybody can read.
+    // In this order: nothing is written into a public bucket.
     check: orCreate(once("prepare", bucket, (storage) => storage.getBucket(bucket))).pipe(
       Effect.flatMap(refusePublic),
       Effect.andThen(assertWritable),

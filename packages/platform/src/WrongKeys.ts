@@ -6,7 +6,7 @@ const window = Duration.minutes(1)
 /** About 2 MB when it is full. Who has more addresses than this makes us forget some, and has a burst on each anyway. */
 const mostClients = 10_000
 
-/** What one more refusal means for its client: the how manieth it is, and how long until the count begins anew. */
+/** How many refusals this client has had in the current window, and the time until the window resets. */
 export interface Refusals {
   readonly missing: number
   readonly wrong: number

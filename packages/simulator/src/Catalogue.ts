@@ -87,7 +87,7 @@ export const makeCatalogue = (seed: number, products: number) => {
     return idOf(seed, index)
   }
 
-  /** Products that pass, picked anew at every call, each once. */
+  /** Products that pass, drawn again at every call, each once. */
   const pick = (count: number, passes: (facts: Facts) => boolean): ReadonlyArray<number> => {
     const candidates = select(passes)
     serial += 1

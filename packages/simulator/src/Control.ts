@@ -6,7 +6,7 @@ import { resultOf } from "./Product.ts"
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 const Ids = Schema.Array(Schema.String)
 
-/** What happens to the catalogue: so many products, picked anew at every call, or these ones. */
+/** What happens to the catalogue: so many products, drawn again at every call, or these ones. */
 const Changes = Schema.Struct({
   update: Schema.optionalKey(Count),
   remove: Schema.optionalKey(Count),
@@ -120,7 +120,7 @@ export const control = (
   }
 }
 
-/** Something changes while the stream is on its way: products that were not sent yet come changed. */
+/** Changes products while a stream is being sent: those that were not sent yet are sent changed. */
 export const changeMidStream = (catalogue: Catalogue): void => {
   applyChanges(catalogue, { update: 20 })
 }

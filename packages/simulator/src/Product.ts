@@ -87,7 +87,7 @@ const description = (c: Choices, salt: number, type: string) => ({
   meta: meta(1_690_000_200, 1_735_700_100)
 })
 
-/** Signed anew on every answer; the last key of `meta`. */
+/** Signed again for every answer; the last key of `meta`. */
 const signedMeta = ({ id, createdAt, updatedAt }: Facts) => ({
   createdAt,
   updatedAt,

@@ -65,7 +65,7 @@ const linesOf = (file: string) => {
 
 const wrapped = /^\{"meta":\{"total":\d+,"index":\d+\},"result":(.*)\}$/s
 
-/** Serves a file of NDJSON, plain or gzip: products, or lines of the stream, which get their place anew. */
+/** Serves a file of NDJSON, plain or gzip: products, or lines of the stream, which are numbered again. */
 export const fileSource = (file: string): Source => ({
   select: async () => {
     let total = 0

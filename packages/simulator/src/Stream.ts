@@ -35,7 +35,7 @@ const struck = (fault: Fault["fault"], line: string, total: number): string => {
 
 const endsAfter = new Set<string>(["cut-mid-line", "cut-between-lines", "error-line"])
 
-/** Writes with backpressure; false once nobody reads any more. */
+/** Writes with backpressure; false once the reader is gone. */
 const send = async (response: ServerResponse, text: string): Promise<boolean> => {
   if (response.destroyed) return false
   if (!response.write(text)) {
