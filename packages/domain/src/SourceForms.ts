@@ -1,10 +1,10 @@
 import { ExactNumber, isJsonObject, type Json, type JsonObject, plainNumber } from "./CanonicalJson.ts"
 
 /**
- * How a value of the source becomes what a column holds. Documents and data disagree about forms
- * (docs/reference/medipim-api.md#the-product), so every form with one meaning is read: "no value" is `null`, a missing key, `""`, `[]`, `{}` and
- * `false` alike; a list may come as an object with the keys 0, 1, 2, a single value as a list of one, a whole number as
- * text. A value in any other form is `unknownShape`: it is reported, never dropped in silence.
+ * How a value of the source becomes the value of a column. Documentation and data disagree about forms
+ * (docs/reference/medipim-api.md#the-product), so every form with one meaning is read: `null`, a missing key, `""`, `[]`, `{}` and
+ * `false` all mean "no value"; a list may be an object with the keys 0, 1, 2, a single value a list of one, a whole number
+ * text. Any other form is `unknownShape`: it is reported, never dropped silently.
  */
 export type Read<A> = (value: Json | undefined) => A | typeof unknownShape
 
