@@ -162,6 +162,8 @@ const backslash = /\\(?:\\|u005c)/gi
 
 /** Whether a key has a backslash in it: a string that holds one and is followed by a colon. */
 const hasBackslashInKey = (text: string): boolean => {
+  // Nearly every line ends here.
+  if (!(text.includes("\\\\") || text.includes("\\u005"))) return false
   for (backslash.lastIndex = 0; backslash.test(text); ) {
     let end = backslash.lastIndex
     while (end < text.length && text[end] !== '"') end += text[end] === "\\" ? 2 : 1

@@ -18,8 +18,8 @@ const isScalar = (value: Json | undefined): value is Scalar =>
 
 const figures = /^\d+$/
 const entriesByNumber = (value: JsonObject): ReadonlyArray<readonly [key: string, entry: Json]> | undefined => {
-  const entries = Object.entries(value)
-  return entries.length > 0 && entries.every(([key]) => figures.test(key)) ? entries : undefined
+  const keys = Object.keys(value)
+  return keys.length > 0 && keys.every((key) => figures.test(key)) ? Object.entries(value) : undefined
 }
 
 /**
@@ -91,8 +91,10 @@ const words = one((value) => (typeof value === "string" ? value.trim() : unknown
 export const text: Read<string | null> = one((value) => {
   if (isScalar(value)) return scalarText(value)
   if (!isJsonObject(value) || !Object.keys(value).every((key) => language.test(key))) return unknownShape
+  const english = words(value.en)
+  if (english !== null) return english
   const said = Object.entries(value).filter(([, entry]) => !isNothing(entry))
-  const [, entry] = said.find(([key]) => key === "en") ?? said.find(([key]) => /^en[-_]/.test(key)) ?? said[0] ?? []
+  const [, entry] = said.find(([key]) => /^en[-_]/.test(key)) ?? said[0] ?? []
   return words(entry)
 })
 

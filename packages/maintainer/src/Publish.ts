@@ -7,6 +7,8 @@ import {
   PublishRefused,
   refusalOf,
   removalsOff,
+  type Scope,
+  type Staged,
   warningsOf
 } from "@medipim/domain/PublishRules"
 import type { Manifest } from "@medipim/domain/Snapshot"
@@ -51,6 +53,16 @@ const noCounts: PublishCounts = {
   rejected: 0,
   duplicates: 0
 }
+
+/**
+ * Nothing is to be written, and the table holds exactly the products that the run has named: no present product is missing
+ * from the run, and there are as many of them. Then there is nothing to read back either.
+ */
+const isUpToDate = (staged: Staged, scope: Scope, removed: ReadonlyArray<string>): boolean =>
+  staged.inserted + staged.updated + staged.restored + staged.rejected === 0 &&
+  removalsOff(staged, scope) === undefined &&
+  removed.length === 0 &&
+  staged.present === staged.distinct
 
 const isNotRunning = (error: { readonly _tag: string; readonly reason?: unknown }): error is PublishRefused =>
   error._tag === "PublishRefused" && error.reason === "not-running"
@@ -105,9 +117,11 @@ export class Publish extends Context.Service<
 
           const warnings = warningsOf(staged, scope)
           if (dryRun) return { runId, published: false, counts, warnings }
-          const done = yield* write(runId, removed).pipe(
-            Effect.catchIf(isSettled, (error) => Effect.fail(new RowsRefused({ error })))
-          )
+          const done = isUpToDate(staged, scope, removed)
+            ? { unwritten: undefined, warnings: [] }
+            : yield* write(runId, removed).pipe(
+                Effect.catchIf(isSettled, (error) => Effect.fail(new RowsRefused({ error })))
+              )
           if (done.unwritten !== undefined) return yield* refuse("not-written", done.unwritten)
           const result = { runId, published: true, counts, warnings: [...warnings, ...done.warnings] }
           yield* transaction.recordPublish(result, manifest.snapshotId)
