@@ -158,6 +158,7 @@ const keepDigits = (_key: string, value: unknown, { source }: { readonly source?
   return exact === decimalText(decimalOf(String(value))) ? value : new ExactNumber(exact)
 }
 
+const colon = /\s*:/y
 const backslash = /\\(?:\\|u005c)/gi
 
 /** Whether a key has a backslash in it: a string that holds one and is followed by a colon. */
@@ -167,7 +168,8 @@ const hasBackslashInKey = (text: string): boolean => {
   for (backslash.lastIndex = 0; backslash.test(text); ) {
     let end = backslash.lastIndex
     while (end < text.length && text[end] !== '"') end += text[end] === "\\" ? 2 : 1
-    if (/^\s*:/.test(text.slice(end + 1, end + 100))) return true
+    colon.lastIndex = end + 1
+    if (colon.test(text)) return true
     backslash.lastIndex = end
   }
   return false

@@ -56,7 +56,10 @@ const isNothing = (value: Json | undefined): boolean => {
   if (value === undefined || value === null || value === false) return true
   if (typeof value === "string") return value.trim() === ""
   if (typeof value !== "object" || value instanceof ExactNumber) return false
-  return !isByNumber(value) && Object.values(value).every(isNothing)
+  if (!Object.values(value).every(isNothing)) return false
+  // Of entries that are all nothing, none holds an id of its own: only list indexes say nothing themselves.
+  const entries = isJsonObject(value) ? entriesByNumber(value) : undefined
+  return entries === undefined || arePlaces(entries)
 }
 
 /** The value itself, or the only one of its list; `undefined` for none. */

@@ -60,8 +60,7 @@ export const makeStreamCheck = (): StreamCheck => {
   const acceptUnpeekable = (line: Buffer): StreamBroken | undefined => {
     const parsed = parseLine(line)
     if (parsed._tag === "SourceError") return broken("source-error", parsed.message)
-    const position = parsed._tag === "Line" ? parsed.position : undefined
-    if (position !== undefined) return acceptAt(position.index, position.total)
+    if (parsed.position !== undefined) return acceptAt(parsed.position.index, parsed.position.total)
     if (total === undefined) return broken("not-a-stream", `the first line is ${excerpt(line)}`)
     if (received >= total) return broken("total", "more lines than announced")
     received += 1

@@ -18,7 +18,8 @@ export interface Peek extends Position {
   readonly resultStart: number
 }
 
-const head = /^\{"meta":\{"total":(\d{1,15}),"index":(\d{1,15})\},"result":(?:(?=\{"id":"([ !#-[\]-~]{1,100})")|(?=\{))/
+const head =
+  /^\{"meta":\{"total":(\d{1,15}),"index":(\d{1,15})\},"result":(?:(?=\{"id":"(?! *")([ !#-[\]-~]{1,100})")|(?=\{))/
 const headLength = 200
 
 /** Reads the wrapper of a line in the form the source writes. `undefined` means: parse it to know. */
@@ -70,7 +71,7 @@ export const fingerprint = (line: Buffer, resultStart: number): string => {
 export type ParsedLine =
   | { readonly _tag: "Line"; readonly position: Position | undefined; readonly result: JsonObject }
   | { readonly _tag: "SourceError"; readonly message: string }
-  | { readonly _tag: "Unreadable"; readonly reason: string }
+  | { readonly _tag: "Unreadable"; readonly reason: string; readonly position?: Position | undefined }
 
 const isIndex = (value: Json | undefined): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 
@@ -96,6 +97,6 @@ export const parseLine = (line: Buffer): ParsedLine => {
   if (!isJsonObject(value)) return { _tag: "Unreadable", reason: "not a JSON object" }
   if (isJsonObject(value.result)) return { _tag: "Line", position: positionOf(value.meta), result: value.result }
   return value.error === undefined
-    ? { _tag: "Unreadable", reason: "no result in the line" }
+    ? { _tag: "Unreadable", reason: "no result in the line", position: positionOf(value.meta) }
     : { _tag: "SourceError", message: sourceErrorOf(value.error) }
 }

@@ -387,6 +387,15 @@ describe("Things with an id and a name", () => {
   }
 })
 
+describe("A value that is nested deeply", () => {
+  it("is looked through once, not once for every level", () => {
+    let value: Json = 1
+    for (let level = 0; level < 45; level++) value = { "9": { id: value } }
+    // 2 to the power of 45 looks would not end.
+    assert.deepStrictEqual(decoded({ brands: value, ean: value }).unknown, ["ean", "brand", "brand_ids"])
+  })
+})
+
 describe("A value that is not clear", () => {
   it.each<[string, Json]>([
     ["publicPrice", 12.5],

@@ -197,7 +197,7 @@ describe("Objects", () => {
       }
     }
   )
-  // After {"\\": 0}, JSON.parse of Node 24 reads {"": 0, "\u0000": 1} as {"": 0, "\\": 1}.
+  // After {"": 0, "\\": 1}, JSON.parse of Node 24.21 reads {"": 0, "\u0000": 1} as {"": 0, "\\": 1}.
   const Letters = Schema.Array(Schema.Literals(["\\", "\u0000", "a", '"', "é"])).check(Schema.isMaxLength(3))
   it.prop(
     "are read with their own keys, or refused for a backslash in one",
@@ -208,7 +208,7 @@ describe("Objects", () => {
         escapes
           ? `"${[...text].map((one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`).join("")}"`
           : JSON.stringify(text)
-      const text = `{${names.map((name) => `${escaped(name)} :${escaped(value.join(""))}`).join()}}`
+      const text = `{${names.map((name) => `${escaped(name)}${" ".repeat(name.length * 120)}:${escaped(value.join(""))}`).join()}}`
       if (names.some((name) => name.includes("\\"))) assert.throws(() => parseExact(text), SyntaxError, "backslash")
       else assert.deepStrictEqual(parseExact(text), Object.fromEntries(names.map((name) => [name, value.join("")])))
     },

@@ -18,7 +18,7 @@ describe("peek", () => {
   const withId = (id: string) => Buffer.from(`{"meta":{"total":1,"index":0},"result":{"id":${JSON.stringify(id)}}}`)
   it("gives an id only when its bytes are its characters", () => {
     for (const id of ["M0000000001", "a b", "~!#[]"]) assert.strictEqual(peek(withId(id))?.id, id)
-    for (const id of ["Mé", "M\u00a0", "药", "M\n", "M\\", "", "M\u007f", "x".repeat(101)]) {
+    for (const id of ["Mé", "M\u00a0", "药", "M\n", "M\\", "", "M\u007f", "x".repeat(101), "   "]) {
       assert.deepStrictEqual(peek(withId(id)), { total: 1, index: 0, id: undefined, resultStart: 39 }, id)
     }
   })
@@ -46,6 +46,10 @@ describe("StreamCheck", () => {
   it("does not take a last line for a record that does not say where it stands", () => {
     for (const last of ["{garbage", "Fatal error: out of memory", '{"result":{"id":"M1"}}']) {
       assert.strictEqual(check([line(0, 2), Buffer.from(last)]), "cut", last)
+    }
+    for (const result of ["[]", "null"]) {
+      const last = `{"meta":{"total":2,"index":1},"result":${result}}`
+      assert.strictEqual(check([line(0, 2), Buffer.from(last)]), undefined, last)
     }
     // Its place can be read, and the maintainer says what is wrong with it.
     assert.strictEqual(check([line(0, 2), Buffer.from('{"meta":{"total":2,"index":1},"result":{"id":tru')]), undefined)

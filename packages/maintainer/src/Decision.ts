@@ -64,7 +64,7 @@ export type Decoded =
 
 /** Takes a line apart; what cannot be read or stored is rejected with its reason, and with its id if it has one. */
 export const decode = ({ line, id, lineHash }: Peeked): Decoded => {
-  const rejected = (reason: string, of = id): Rejected => ({ _tag: "rejected", id: of, reason })
+  const rejected = (reason: string): Rejected => ({ _tag: "rejected", id, reason })
   if (line.length > line.bytes.length) {
     return rejected(`the line has ${line.length} bytes, more than ${longestLine}: it was not read`)
   }
@@ -72,7 +72,8 @@ export const decode = ({ line, id, lineHash }: Peeked): Decoded => {
   if (parsed._tag === "Unreadable") return rejected(parsed.reason)
   if (parsed._tag === "SourceError") return rejected(`error line: ${parsed.message}`)
   const product = decodeProduct(parsed.result)
-  if (Result.isFailure(product)) return rejected(product.failure, idOf(parsed.result) ?? id)
+  // What was parsed counts, not the first bytes: without an id of its own the line may be about any product.
+  if (Result.isFailure(product)) return { _tag: "rejected", id: idOf(parsed.result), reason: product.failure }
   const { row, unknown } = product.success
   // Without the hash of its line the product is looked at again in every run, until it is understood.
   return { _tag: "row", row, unknown, lineHash: unknown.length === 0 ? (lineHash ?? null) : null }

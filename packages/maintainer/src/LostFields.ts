@@ -10,11 +10,10 @@ const lost = countsByColumn(
   (column) => `${hasValue("p", column)} AND NOT (${hasValue("s", column)})`,
   "s.id"
 )
-/** Products that have a value now and had none, or were not there. */
+/** Products that get a value and had none. New ones do not count: they come every night, with all fields. */
 const gained = countsByColumn(
   sourceColumnNames,
-  (column) =>
-    `${hasValue("s", column)} AND (p.id IS NULL OR p.removed_at IS NOT NULL OR NOT (${hasValue("p", column)}))`,
+  (column) => `${hasValue("s", column)} AND NOT (${hasValue("p", column)})`,
   "s.id"
 )
 const held = countsByColumn(sourceColumnNames, (column) => hasValue("p", column), "p.id")
@@ -40,7 +39,8 @@ export const lostFields = Effect.fn("LostFields.lostFields")(function* (runId: R
     `SELECT ${held} FROM public.products AS p WHERE p.removed_at IS NULL`
   )
   const [gains = none] = yield* sql.unsafe<CountedColumns>(
-    `SELECT ${gained} FROM medipim.stage_products AS s LEFT JOIN public.products AS p USING (id) WHERE s.run_id = $1`,
+    `SELECT ${gained} FROM medipim.stage_products AS s JOIN public.products AS p USING (id)
+    WHERE s.run_id = $1 AND s.change = 'updated'`,
     [runId]
   )
   const [heldBy, gainedBy] = [rowsOf(holders), rowsOf(gains)]

@@ -152,7 +152,8 @@ export class ProductTable extends Context.Service<
         const [missing] = yield* sql<Wrong>`
           SELECT count(*)::int AS rows, coalesce(min(id), '') AS example
           FROM (
-            SELECT unnest(unchanged) AS id FROM medipim.stage_batches WHERE run_id = ${runId}
+            SELECT unnest(ids || unchanged) AS id FROM medipim.stage_batches WHERE run_id = ${runId}
+            EXCEPT SELECT id FROM medipim.stage_products WHERE run_id = ${runId}
             EXCEPT SELECT id FROM public.products WHERE removed_at IS NULL
           ) AS missing`
         const nothing: Wrong = { rows: 0, example: "" }

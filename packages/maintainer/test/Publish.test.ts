@@ -207,6 +207,32 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Publish",
     })
   )
 
+  it.effect("removes nothing because of a line whose id is blank or not there", () =>
+    Effect.gen(function* () {
+      for (const id of ["   ", "", null]) {
+        yield* empty
+        yield* sync(products(200))
+        const { counts, warnings } = yield* sync(products(200).map((one, n) => (n === 7 ? { ...one, id } : one)))
+        assert.deepInclude(counts, { removed: 0, rejected: 1 }, String(id))
+        assert.match(warnings.join(), /No product was removed: 1 rejected lines have no product id/)
+      }
+    })
+  )
+
+  it.effect("stops an older snapshot when a product that it leaves as it is was deleted", () =>
+    Effect.gen(function* () {
+      yield* empty
+      const older = yield* snapshotOf(products(20).map((one) => ({ ...one, publicPrice: 1 })))
+      yield* sync(products(20))
+      const runId = yield* beginRun()
+      yield* stageAll(runId, older)
+      const sql = yield* SqlClient
+      yield* sql`DELETE FROM public.products WHERE id = 'M000000003'`
+      const refused = yield* Effect.flip((yield* Publish).run({ runId, snapshotId: older }))
+      assert.match(refused.message, /1 products that did not change are missing .*M000000003/)
+    })
+  )
+
   it.effect("brakes before more than 1 % of the lines are left out, and goes on with force", () =>
     Effect.gen(function* () {
       yield* empty

@@ -207,6 +207,21 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })(
       })
     )
 
+    it.effect("is not hidden by new products that have it", () =>
+      Effect.gen(function* () {
+        yield* empty
+        yield* sync(branded)
+        const added = products(130)
+          .slice(100)
+          .map((one) => ({ ...one, brands: [{ id: 7, name: "Seven" }] }))
+        const { warnings } = yield* sync([
+          ...branded.map(({ brands, ...one }, n) => (n < 30 ? one : { ...one, brands })),
+          ...added
+        ])
+        assert.include(warnings, "brands lost its value in 30 of 100 products (for example M000000000).")
+      })
+    )
+
     it.effect("is not one that other products gain as they change: a catalogue may be changed as a whole", () =>
       Effect.gen(function* () {
         yield* empty
