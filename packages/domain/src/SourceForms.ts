@@ -90,10 +90,16 @@ const language = /^(?:en|nl|fr|de|es|it)(?:[-_][A-Za-z]{2,4})?$/
 
 const words = one((value) => (typeof value === "string" ? value.trim() : unknownShape))
 
+/** Beside an English text, keys of two letters with texts are languages too. */
+const isTranslated = (value: JsonObject): boolean =>
+  typeof words(value.en) === "string" &&
+  Object.entries(value).every(([key, entry]) => /^[a-z]{2}$/.test(key) && words(entry) !== unknownShape)
+
 /** Text, a number, or an object of texts by language: an English one, else the first that is there. */
 export const text: Read<string | null> = one((value) => {
   if (isScalar(value)) return scalarText(value)
-  if (!isJsonObject(value) || !Object.keys(value).every((key) => language.test(key))) return unknownShape
+  if (!isJsonObject(value)) return unknownShape
+  if (!Object.keys(value).every((key) => language.test(key)) && !isTranslated(value)) return unknownShape
   const english = words(value.en)
   if (english !== null) return english
   const said = Object.entries(value).filter(([, entry]) => !isNothing(entry))
@@ -110,10 +116,20 @@ export const key: Read<string | null> = (value) => {
   return typeof found === "string" && found.length > longestKey ? unknownShape : found
 }
 
+const longCode = /^\d{8,}$/
+/** What a filter leaves of a list of codes: short indexes with gaps, and long codes, which count nothing. */
+const filteredCodes = (value: Json | undefined): ReadonlyArray<Json> | undefined => {
+  const entries = isJsonObject(value) ? entriesByNumber(value) : undefined
+  const areCodes = entries?.every(
+    ([key, entry]) => key.length < 4 && isScalar(entry) && longCode.test(scalarText(entry))
+  )
+  return areCodes === true ? entries?.map(([, entry]) => entry) : undefined
+}
+
 /** One code or a list of them, by which products are looked up. */
 export const keys: Read<ReadonlyArray<string>> = (value) => {
   const codes: Array<string> = []
-  for (const entry of listOf(value) ?? [value]) {
+  for (const entry of listOf(value) ?? filteredCodes(value) ?? [value]) {
     if (isNothing(entry)) continue
     if (!isScalar(entry)) return unknownShape
     const code = scalarText(entry)
@@ -166,11 +182,10 @@ const untruths: ReadonlyArray<unknown> = [false, 0, "0", "false"]
 
 /** True or false, also as 1 and 0 or as text. Here `false` is a value. */
 export const flag: Read<boolean | null> = (value) => {
-  const [only, ...others] = listOf(value) ?? [value]
-  const found = only === false && others.length === 0 ? only : single(value)
-  if (found === undefined) return null
-  if (truths.includes(found)) return true
-  return untruths.includes(found) ? false : unknownShape
+  const found = (listOf(value) ?? [value]).filter((entry) => entry === false || !isNothing(entry))
+  if (found.length === 0) return null
+  if (found.every((entry) => truths.includes(entry))) return true
+  return found.every((entry) => untruths.includes(entry)) ? false : unknownShape
 }
 
 /** The things of a list that are there: brands, organizations, categories, families. A single one may come without its list. */
@@ -203,8 +218,14 @@ const nameOf = (entity: Json): string | null | Unknown => {
   return typeof entity === "string" && !wholeText.test(entity.trim()) ? text(entity) : unknownShape
 }
 
-/** A thing with a code, or the bare code. */
-export const code: Read<string | null> = one((value) => {
+const codeOf = one((value) => {
   if (isScalar(value)) return scalarText(value)
   return isEntity(value) && Object.hasOwn(value, "code") ? text(value.code) : unknownShape
 })
+
+/** A thing with a code, or the bare code. Under a numeric key, a thing without one has its code in the key. */
+export const code: Read<string | null> = (value) => {
+  const found = codeOf(value)
+  const isKeyed = isJsonObject(value) && entriesByNumber(value) !== undefined && !isNothing(value)
+  return found === null && isKeyed ? unknownShape : found
+}

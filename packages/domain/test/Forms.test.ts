@@ -152,6 +152,18 @@ describe("Any JSON in any field", () => {
         } else if (said(value).length > 0 && isNothing(row[column])) {
           // A thing may have no name and still an id, and the other way round: then one column of the field has a value.
           assert.isTrue(isExplicitlyEmpty(column, value), `${column} lost ${JSON.stringify(value)}`)
+        } else if (column === "ean" && isObject(value) && isUnclear(value)) {
+          // Short numbers lead to barcodes only: they are indexes, and the barcodes are meant.
+          const [indexes, barcodes] = [Object.keys(value), Object.values(value).map(String)]
+          assert.isTrue(
+            indexes.every((index) => /^\d{1,3}$/.test(index)),
+            JSON.stringify(value)
+          )
+          assert.isTrue(
+            barcodes.every((barcode) => /^\d{8,}$/.test(barcode)),
+            JSON.stringify(value)
+          )
+          assert.deepStrictEqual(row.ean, barcodes)
         } else if (isUnclear(value) && column !== "organization" && column !== "brand") {
           // Whether the code or what it leads to is the value, nobody can tell. A name is that of the first thing that has one.
           assert.isTrue(
@@ -173,6 +185,8 @@ describe("Any JSON in any field", () => {
 const isExplicitlyEmpty = (column: SourceColumn, value: Json): boolean => {
   const key = column === "gs1_category" ? "code" : "name"
   if (column !== "gs1_category" && column !== "organization" && column !== "brand") return false
+  // Under a numeric key the code may be the key.
+  if (column === "gs1_category" && isObject(value) && Object.keys(value).every((one) => /^\d+$/.test(one))) return false
   const has = (one: Json): one is { readonly [key: string]: Json } => isObject(one) && key in one
   const things = has(value) ? [value] : Object.values(value as object)
   return things
@@ -222,6 +236,7 @@ const meanings: Readonly<
       [{ fr: "Nom", en: "Name" }, "Name"],
       [{ en: "", fr: "Nom" }, "Nom"],
       [{ "en-AU": "Name" }, "Name"],
+      [{ en: "Name", zh: "x", pt: "" }, "Name"],
       [{ fr: "Nom", en_AU: "Name" }, "Name"],
       [{ "en-GB": "Nom", en: "Name" }, "Name"],
       [{ "fr-BE": "", de: "Name" }, "Name"],
@@ -323,7 +338,8 @@ describe("A value that is clear", () => {
         }
       }
     }
-    assert.isFalse(decoded({ biocide: [false] }).row.biocide)
+    for (const biocide of [[false], [false, false], [null, false], { "0": false }] as ReadonlyArray<Json>)
+      assert.isFalse(decoded({ biocide }).row.biocide)
     assert.deepStrictEqual(decoded({}).unknown, [])
   })
 
@@ -341,6 +357,9 @@ describe("A value that is clear", () => {
     }
     assert.deepStrictEqual(decoded({ ean: { "0": "1", "2": "2" } }).row.ean, ["1", "2"])
     assert.deepStrictEqual(decoded({ ean: "00012" }).row.ean, ["00012"])
+    // What a filter leaves: the index of the first may be any.
+    assert.deepStrictEqual(decoded({ ean: { "3": "9300000000011" } }).row.ean, ["9300000000011"])
+    assert.deepStrictEqual(decoded({ ean: { "1": 9_300_000_000_011 } }).row.ean, ["9300000000011"])
   })
 })
 
@@ -417,6 +436,12 @@ describe("A value that is not clear", () => {
     ["vat", `0.${"1".repeat(100_000)}`],
     ["name", { value: "Name", unit: "x" }],
     ["name", { id: 5 }],
+    ["name", { en: "Name", id: 5 }],
+    ["name", { en: "Name", unit: "x" }],
+    ["biocide", [true, false]],
+    ["gs1Category", { "10000002": { name: "Brick", code: "" } }],
+    ["ean", { "1": "9300000000011", "240904": "9300000000028" }],
+    ["ean", { "3": 7 }],
     ["name", { mg: 500, ml: 5 }],
     ["name", { en: 500 }],
     ["artgId", { id: 240904 }],
