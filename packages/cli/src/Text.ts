@@ -142,6 +142,7 @@ export const replayed = (result: ReplayResult, dryRun: boolean): ReadonlyArray<s
     ...(result.runId === null ? [] : [`  kept as    run ${result.runId}`]),
     ...(result.superseded === 0
       ? []
-      : [`  left       ${n(result.superseded)} of other snapshots than the published one`])
+      : [`  left       ${n(result.superseded)} of other snapshots than the published one`]),
+    ...(result.warnings ?? []).map((text) => `  note       ${text}`)
   ]
 }

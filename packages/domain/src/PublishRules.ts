@@ -190,10 +190,18 @@ export const unknownWarnings = (fields: ReadonlyArray<UnknownField>): ReadonlyAr
       `${field} came in an unknown shape for ${products} products (for example ${example}): the stored value was kept.`
   )
 
-/** Some products lose a value every night: worth a warning when they are many, or more than this share of the holders. */
-const lossWorthTelling = { products: 20, share: 0.05 }
+/** Some products lose a value every night: of a few, only a larger share of the holders is worth a warning. */
 const isWorthTelling = ({ products, holders }: LostField): boolean =>
-  products >= lossWorthTelling.products || (products > 1 && products > holders * lossWorthTelling.share)
+  products > 1 && products > holders * (products < 20 ? 0.05 : 0.005)
+
+/** What a person should know of fields that have lost values. */
+export const lossWarnings = (fields: ReadonlyArray<LostField>): ReadonlyArray<string> =>
+  fields
+    .filter(isWorthTelling)
+    .map(
+      ({ field, products, holders, example }) =>
+        `${field} lost its value in ${products} of ${holders} products (for example ${example}).`
+    )
 
 /** What a person should know of a run that publishes. */
 export const warningsOf = (staged: Staged, scope: Scope): ReadonlyArray<string> => {
@@ -206,12 +214,7 @@ export const warningsOf = (staged: Staged, scope: Scope): ReadonlyArray<string> 
           `${staged.inserted} products were added and ${staged.restored} restored from this snapshot, which is older than ` +
             `${staged.newerPublished}: the newer one may not have them.`
         ]),
-    ...staged.lostFields
-      .filter(isWorthTelling)
-      .map(
-        ({ field, products, holders, example }) =>
-          `${field} lost its value in ${products} of ${holders} products (for example ${example}).`
-      ),
+    ...lossWarnings(staged.lostFields),
     ...(staged.wentBack === 0
       ? []
       : [

@@ -136,7 +136,10 @@ export const ReplayResult = Schema.Struct({
   replayed: described(Count, "Those that pass now."),
   stillRejected: described(Count, "Those that still do not."),
   superseded: described(Count, "Rejected records of other snapshots: they are left as they are."),
-  counts: described(PublishCounts, "Changes of products, counted as a publish counts them.")
+  counts: described(PublishCounts, "Changes of products, counted as a publish counts them."),
+  warnings: Schema.optionalKey(
+    described(Schema.Array(Schema.String), "What a person should know, for example a field in an unknown shape.")
+  )
 })
 export type ReplayResult = typeof ReplayResult.Type
 

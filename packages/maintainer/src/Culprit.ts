@@ -1,17 +1,11 @@
 import type { RunId } from "@medipim/domain/Ids"
-import { sqlFields } from "@medipim/platform/Postgres"
+import { isOfValues } from "@medipim/platform/Postgres"
 import { Data, Effect, Option } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import type { SqlError } from "effect/sql/SqlError"
 import { ProductTable } from "./ProductTable.ts"
 
 /** Ends the search without a trace in the database, and keeps what it found. */
 class RollBack extends Data.TaggedError("RollBack")<{ readonly product: string | undefined }> {}
-
-/** SQLSTATE classes of what the values of a row have caused: data, constraints, errors that triggers raise, limits of size. */
-const ofValues = /^(?:22|23|P0|54)/
-
-export const isOfValues = (error: SqlError): boolean => ofValues.test(sqlFields(error).code ?? "")
 
 /** A search among 108,000 rows writes them about twice. */
 const longestSearch = "3 minutes"

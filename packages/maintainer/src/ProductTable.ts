@@ -1,5 +1,6 @@
 import type { RunId } from "@medipim/domain/Ids"
 import { columnNames, columnTypes } from "@medipim/domain/ProductColumns"
+import { isOfValues } from "@medipim/platform/Postgres"
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
@@ -166,7 +167,7 @@ export class ProductTable extends Context.Service<
       })
 
       const types = new Map<string, string>([...columnTypes, ["line_hash", "text"]])
-      // A column of another type is compared as what it should hold.
+      // A column of another type is compared as what it should hold; that may not be possible.
       const comparison = countsByColumn(
         written,
         (column) => `p.${column}::${types.get(column)} IS DISTINCT FROM s.${column}`,
@@ -181,6 +182,7 @@ export class ProductTable extends Context.Service<
           ({ column, rows, example }) => `${column} of ${rows} products (for example ${example})`
         )
       })
+      const incomparable = ["columns of another type, whose values cannot be compared"]
 
       const interference = sql<{ readonly what: string }>`
         SELECT 'trigger ' || tgname AS what FROM pg_trigger
@@ -204,7 +206,12 @@ export class ProductTable extends Context.Service<
         const listed = theirs.length === 0 ? "" : ` On the table are: ${theirs.join(", ")}.`
         if (wrong.length > 0) return { unwritten: `${wrong.join("; ")}.${listed}`, warnings: [] }
         // Without them nothing stands between what is written and what is stored.
-        const other = theirs.length === 0 ? [] : yield* rewritten(runId)
+        const other =
+          theirs.length === 0
+            ? []
+            : yield* sql
+                .withTransaction(rewritten(runId))
+                .pipe(Effect.catchIf(isOfValues, () => Effect.succeed(incomparable)))
         return {
           unwritten: undefined,
           warnings:

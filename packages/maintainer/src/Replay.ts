@@ -1,5 +1,5 @@
 import { type RunId, type SnapshotId, timedIdOf } from "@medipim/domain/Ids"
-import { type PublishCounts, PublishRefused, unknownWarnings } from "@medipim/domain/PublishRules"
+import { lossWarnings, type PublishCounts, PublishRefused, unknownWarnings } from "@medipim/domain/PublishRules"
 import { noProgress } from "@medipim/domain/Run"
 import { sumFields, type UnknownField } from "@medipim/domain/UnknownFields"
 import { Busy } from "@medipim/http-api/Failure"
@@ -144,16 +144,16 @@ export class Replay extends Context.Service<
         }
       })
 
-      const countsOf = Effect.fnUntraced(function* (
+      const counted = Effect.fnUntraced(function* (
         runId: RunId,
         snapshotId: SnapshotId | undefined,
-        { examined, rejected, unchanged, stale }: Seen
+        { examined, rejected, unchanged, stale, fields }: Seen
       ) {
-        const none = { inserted: 0, updated: 0, restored: 0 }
-        const { inserted, updated, restored } =
+        const none = { inserted: 0, updated: 0, restored: 0, lostFields: [] }
+        const { inserted, updated, restored, lostFields } =
           snapshotId === undefined ? none : yield* transaction.staged(runId, snapshotId, { offset: 0, limit: 0 })
         const duplicates = examined - rejected - unchanged - stale - inserted - updated - restored
-        return {
+        const counts = {
           records: examined,
           inserted,
           updated,
@@ -163,10 +163,15 @@ export class Replay extends Context.Service<
           removed: 0,
           rejected,
           duplicates
-        } as const
+        }
+        return { counts, warnings: [...unknownWarnings(fields), ...lossWarnings(lostFields)] }
       })
 
-      const end = Effect.fnUntraced(function* (runId: RunId, { records, ...changes }: PublishCounts) {
+      const end = Effect.fnUntraced(function* (
+        runId: RunId,
+        { records, ...changes }: PublishCounts,
+        errors: ReadonlyArray<string>
+      ) {
         const progress = {
           ...noProgress,
           ...changes,
@@ -175,7 +180,8 @@ export class Replay extends Context.Service<
           recordsTotal: records,
           totalRecords: records,
           percent: 100,
-          etaSeconds: 0
+          etaSeconds: 0,
+          errors
         }
         yield* sql`UPDATE medipim.sync_runs SET status = 'succeeded', phase = 'idle', ended_at = clock_timestamp(),
           progress = ${JSON.stringify(progress)}::jsonb WHERE id = ${runId}`
@@ -187,9 +193,9 @@ export class Replay extends Context.Service<
         const snapshotId = Option.getOrUndefined(yield* order.current)
         const superseded = yield* rejectedRecords.superseded(snapshotId ?? null, request)
         const seen = snapshotId === undefined ? nothingSeen : yield* stageWaiting(runId, snapshotId, request)
-        const counts = yield* countsOf(runId, snapshotId, seen)
+        const { counts, warnings } = yield* counted(runId, snapshotId, seen)
         const replayed = seen.examined - seen.rejected
-        const result = { examined: seen.examined, replayed, stillRejected: seen.rejected, superseded, counts }
+        const result = { examined: seen.examined, replayed, stillRejected: seen.rejected, superseded, counts, warnings }
         if (snapshotId === undefined || replayed === 0 || request.dryRun === true) {
           return yield* new RollBack({ result: { runId: null, ...result } })
         }
@@ -199,11 +205,11 @@ export class Replay extends Context.Service<
           const message = `Nothing was published: ${done.unwritten}`
           return yield* new PublishRefused({ reason: "not-written", message, counts })
         }
-        const warnings = [...unknownWarnings(seen.fields), ...done.warnings]
+        const all = [...warnings, ...done.warnings]
         yield* staging.clear(runId)
-        yield* transaction.recordPublish({ runId, published: true, counts, warnings }, snapshotId)
-        yield* end(runId, counts)
-        return { runId, ...result }
+        yield* transaction.recordPublish({ runId, published: true, counts, warnings: all }, snapshotId)
+        yield* end(runId, counts, all)
+        return { ...result, runId, warnings: all }
       })
 
       const isThere = (runId: RunId) =>

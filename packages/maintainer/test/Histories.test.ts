@@ -148,7 +148,7 @@ interface Entry {
   readonly price: number | null
 }
 /** With the line that the content came in. */
-type PublishTransaction = Map<string, Entry & { readonly text: Line["text"] }>
+type CatalogueModel = Map<string, Entry & { readonly text: Line["text"] }>
 const zero = { inserted: 0, updated: 0, unchanged: 0, stale: 0, restored: 0, removed: 0, rejected: 0, duplicates: 0 }
 
 /** Of the lines of a product the newest counts, and the later of two that are as new. */
@@ -163,21 +163,21 @@ const winnersOf = (lines: ReadonlyArray<Line>) => {
   return winners
 }
 
-const outcomeOf = (product: Product, entry: ReturnType<PublishTransaction["get"]>, isNewest: boolean) => {
+const outcomeOf = (product: Product, entry: ReturnType<CatalogueModel["get"]>, isNewest: boolean) => {
   if (entry === undefined) return "inserted"
   if (entry.removed) return "restored"
   if (isDeepStrictEqual(entry.content, product)) return "unchanged"
   return product.meta.updatedAt > entry.content.meta.updatedAt || isNewest ? "updated" : "stale"
 }
 
-const priceOf = ({ publicPrice }: Product, entry: ReturnType<PublishTransaction["get"]>): number | null =>
+const priceOf = ({ publicPrice }: Product, entry: ReturnType<CatalogueModel["get"]>): number | null =>
   typeof publicPrice === "number" ? publicPrice : (entry?.price ?? null)
 
 /**
  * The model: what a run over these lines makes of the catalogue. In the newest snapshot the content counts, whatever its times
  * say; the lines of an older one give way to what is not earlier, and remove nothing.
  */
-const modelOf = (before: PublishTransaction, lines: ReadonlyArray<Line>, run: string, isNewest: boolean) => {
+const modelOf = (before: CatalogueModel, lines: ReadonlyArray<Line>, run: string, isNewest: boolean) => {
   const after = new Map(before)
   const winners = winnersOf(lines)
   const rejected = lines.filter(({ product }) => product === undefined).length
@@ -222,7 +222,7 @@ const stored = Effect.fnUntraced(function* (runId: string) {
   }
 })
 
-const entriesOf = (catalogue: PublishTransaction): ReadonlyMap<string, Entry> =>
+const entriesOf = (catalogue: CatalogueModel): ReadonlyMap<string, Entry> =>
   new Map([...catalogue].map(([id, { text: _text, ...entry }]) => [id, entry]))
 
 /** The table as the lines make it: without when and by which run it was written, what was removed, and a price that was kept. */
@@ -235,7 +235,7 @@ const madeOfLines = Effect.gen(function* () {
 })
 
 /** Whatever happened before: each row, its hashes too, is what a first load makes of the line that wrote it last. */
-const assertAsFreshLoad = Effect.fnUntraced(function* (catalogue: PublishTransaction) {
+const assertAsFreshLoad = Effect.fnUntraced(function* (catalogue: CatalogueModel) {
   const table = yield* madeOfLines
   yield* empty
   const runId = yield* beginRun()
@@ -268,7 +268,7 @@ const fetchLines = Effect.fnUntraced(function* (dice: Dice, order: number, lines
   return { snapshotId, order, lines } satisfies Fetched
 })
 
-const step = Effect.fnUntraced(function* (dice: Dice, before: PublishTransaction, fetched: Fetched, isNewest: boolean) {
+const step = Effect.fnUntraced(function* (dice: Dice, before: CatalogueModel, fetched: Fetched, isNewest: boolean) {
   const stage = yield* ChunkStager
   const publish = yield* Publish
   const { snapshotId, lines } = fetched
@@ -313,7 +313,7 @@ const playHistory = Effect.fnUntraced(function* (history: number) {
         new Error(`MEDIPIM_CHAOS_SEED=${SEED}, history ${history}, step ${step}: ${Cause.squash(cause)}`, { cause })
       )
     )
-  let catalogue: PublishTransaction = new Map()
+  let catalogue: CatalogueModel = new Map()
   const fetched: Array<Fetched> = []
   let newestPublished = -1
   for (let n = 0; n < steps; n++) {

@@ -115,7 +115,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Replay", 
     Effect.gen(function* () {
       yield* rejectedBefore(new Map([[2, { publicPrice: "free", name: { en: "new" }, meta: later }]]))
       const sql = yield* SqlClient
-      const { runId } = yield* Effect.acquireUseRelease(
+      const { runId, warnings } = yield* Effect.acquireUseRelease(
         Effect.andThen(
           sql`CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.name := 'theirs'; RETURN NEW; END $$`,
           sql`CREATE TRIGGER shop_trigger BEFORE INSERT OR UPDATE ON public.products FOR EACH ROW EXECUTE FUNCTION public.theirs()`
@@ -123,9 +123,11 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Replay", 
         () => Effect.flatMap(Replay, ({ run }) => run({})),
         () => Effect.orDie(sql`DROP FUNCTION public.theirs() CASCADE`)
       )
-      const [kept] = yield* sql<{ readonly warnings: ReadonlyArray<string> }>`
-        SELECT result -> 'warnings' AS warnings FROM medipim.sync_runs WHERE id = ${runId}`
-      assert.deepStrictEqual(kept?.warnings, [
+      // In the answer, and in the run that people look at.
+      const [kept] = yield* sql<{ readonly notes: ReadonlyArray<string> }>`
+        SELECT progress -> 'errors' AS notes FROM medipim.sync_runs WHERE id = ${runId}`
+      assert.deepStrictEqual(kept?.notes, warnings)
+      assert.deepStrictEqual(warnings, [
         "publicPrice came in an unknown shape for 1 products (for example M000000002): the stored value was kept.",
         "The table does not hold what was written: name of 1 products (for example M000000002). On the table are: trigger shop_trigger."
       ])

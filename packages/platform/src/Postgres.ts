@@ -79,6 +79,10 @@ export const passingFaults = {
 export const sqlFields = (error: SqlError): { readonly code?: string; readonly detail?: string } =>
   (error.reason.cause ?? {}) as { readonly code?: string; readonly detail?: string }
 
+/** SQLSTATE classes of what values have caused: data, constraints, errors that triggers raise, limits of size. */
+const ofValues = /^(?:22|23|P0|54)/
+export const isOfValues = (error: SqlError): boolean => ofValues.test(sqlFields(error).code ?? "")
+
 /** SQLSTATEs that have a word of their own (PostgreSQL manual, appendix A). */
 const words: Readonly<Record<string, string>> = {
   "25006": "ReadOnly",
