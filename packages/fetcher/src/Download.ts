@@ -17,6 +17,10 @@ export type DownloadError = StreamBroken | MediPimError | StoreError
 const isStreamBroken = Schema.is(StreamBroken)
 const isBroken = (error: DownloadError): error is StreamBroken => error._tag === "StreamBroken"
 
+/** The source does not take the request as it is written. */
+const isOfTheRequest = ({ _tag, status }: { readonly _tag: string; readonly status?: number }) =>
+  _tag === "MediPimError" && (status === 400 || status === 422)
+
 const isSlow = (error: DownloadError): boolean => isBroken(error) && error.fault === "too-slow"
 
 /** Resume a broken download up to 10 times: an outage of some minutes... */
@@ -186,11 +190,19 @@ export class Download extends Context.Service<
           const { cursor } = before
           if (cursor !== null) yield* Effect.logInfo(`The download resumes after ${before.records} records`)
           const startedAt = yield* now
-          const opened = yield* medipim.open(cursor === null ? asked : sinceCreation(asked, cursor.createdAt))
-          if (Option.isNone(opened) && cursor !== null) {
-            const counts = { received: before.records, expected: before.total }
-            return yield* new StreamBroken({ fault: "total", ...counts, detail: "the rest of the catalogue is gone" })
-          }
+          const noRest = (detail: string) =>
+            new StreamBroken({ fault: "total", received: before.records, expected: before.total, detail })
+          const opened =
+            cursor === null
+              ? yield* medipim.open(asked)
+              : yield* medipim
+                  .open(sinceCreation(asked, cursor.createdAt))
+                  .pipe(
+                    Effect.catchIf(isOfTheRequest, ({ message }) =>
+                      Effect.fail(noRest(`the request for the rest was refused. ${message}`))
+                    )
+                  )
+          if (Option.isNone(opened) && cursor !== null) return yield* noRest("the rest of the catalogue is gone")
           const cutting = { snapshotId: id, request: asked, before, startedAt, partBytes }
           const added = Option.isSome(opened) ? yield* partsOf(cutting, opened.value, onProgress) : []
           const manifest = manifestOf(id, asked, before, added, { startedAt, finishedAt: yield* now })

@@ -1,7 +1,7 @@
 import { printable } from "@medipim/domain/Printable"
 import { Option, Schema } from "effect"
 
-/** The body of an error of MediPim (docs/reference/medipim-api.md#errors). Both names of the place of a violation were seen. */
+/** The body of an error of MediPim (docs/reference/medipim-api.md#errors). The place of a violation may have either name. */
 const ErrorBody = Schema.fromJsonString(
   Schema.Struct({
     error: Schema.Struct({

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { gunzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { SnapshotId } from "@medipim/domain/Ids"
-import { allStatuses, MediPim } from "@medipim/domain/MediPim"
+import { allStatuses, MediPim, MediPimError } from "@medipim/domain/MediPim"
 import { type Manifest, manifestKey, prefixOf, type SourceRequest, sidecarKey } from "@medipim/domain/Snapshot"
 import { SnapshotStore } from "@medipim/domain/SnapshotStore"
 import { StreamBroken } from "@medipim/domain/StreamCheck"
@@ -30,10 +30,20 @@ const catalogue = (size = records): ReadonlyArray<Product> =>
     createdAt: 1_700_000_000 + Math.floor(n / perSecond)
   }))
 
-/** Within a second the source has no order: each answer has another one. */
-const answerTo = ({ filter }: SourceRequest, products: ReadonlyArray<Product>, turn: number): Buffer => {
+/** From which second on the rest is asked for; 0 for the whole. */
+const restOf = ({ filter }: SourceRequest): number => {
   const { and } = filter as { readonly and?: ReadonlyArray<{ readonly createdAt?: { readonly from: number } }> }
-  const from = and?.[1]?.createdAt?.from ?? 0
+  return and?.[1]?.createdAt?.from ?? 0
+}
+
+/** Within a second the source has no order: each answer has another one. */
+const answerTo = (
+  request: SourceRequest,
+  products: ReadonlyArray<Product>,
+  turn: number,
+  isExclusive = false
+): Buffer => {
+  const from = restOf(request) + (isExclusive ? 1 : 0)
   const rank = ({ id }: Product) => (turn % 2 === 0 ? id : [...id].reverse().join(""))
   const sent = products
     .filter(({ createdAt }) => createdAt >= from)
@@ -61,9 +71,12 @@ interface Source {
   breaks: Array<Break>
   readonly asked: Array<SourceRequest>
   sent: number
+  /** How it takes a request for the rest: with the second that is named, without it, or not at all. */
+  readonly rest: "inclusive" | "exclusive" | "refused"
 }
 
-const makeSource = (breaks: ReadonlyArray<Break>): Source => ({
+const makeSource = (breaks: ReadonlyArray<Break>, rest: Source["rest"] = "inclusive"): Source => ({
+  rest,
   products: catalogue(),
   breaks: [...breaks],
   asked: [],
@@ -76,27 +89,29 @@ const medipim = (source: Source) =>
   Layer.succeed(
     MediPim,
     MediPim.of({
-      open: (request) =>
-        Effect.sync(() => {
-          const turn = source.asked.push(request)
-          const whole = answerTo(request, source.products, turn)
-          if (whole.length === 0) return Option.none()
-          const cut = source.breaks.shift()
-          const bytes = cut === undefined ? whole : whole.subarray(0, cut.after)
-          const pieces = Array.from({ length: Math.ceil(bytes.length / 10_007) }, (_, n) =>
-            bytes.subarray(n * 10_007, (n + 1) * 10_007)
+      open: Effect.fnUntraced(function* (request) {
+        const turn = source.asked.push(request)
+        if (source.rest === "refused" && restOf(request) > 0) {
+          return yield* new MediPimError({ status: 422, code: "unprocessable", detail: "createdAt", retryable: false })
+        }
+        const whole = answerTo(request, source.products, turn, source.rest === "exclusive")
+        if (whole.length === 0) return Option.none()
+        const cut = source.breaks.shift()
+        const bytes = cut === undefined ? whole : whole.subarray(0, cut.after)
+        const pieces = Array.from({ length: Math.ceil(bytes.length / 10_007) }, (_, n) =>
+          bytes.subarray(n * 10_007, (n + 1) * 10_007)
+        )
+        const sent = Stream.fromIterable(pieces).pipe(
+          Stream.tap((piece) =>
+            Effect.sync(() => {
+              source.sent += piece.length
+            })
           )
-          const sent = Stream.fromIterable(pieces).pipe(
-            Stream.tap((piece) =>
-              Effect.sync(() => {
-                source.sent += piece.length
-              })
-            )
-          )
-          if (cut === undefined || cut.how === "end") return Option.some(sent)
-          const last = cut.how === "reset" ? Stream.fail(broken("connection")) : Stream.never
-          return Option.some(Stream.concat(sent, last))
-        })
+        )
+        if (cut === undefined || cut.how === "end") return Option.some(sent)
+        const last = cut.how === "reset" ? Stream.fail(broken("connection")) : Stream.never
+        return Option.some(Stream.concat(sent, last))
+      })
     })
   )
 
@@ -215,6 +230,21 @@ describe("A download that breaks", () => {
       })
     )
   })
+
+  it.effect.each(["exclusive", "refused"] as const)(
+    "restarts from scratch when the source takes the request for the rest otherwise: %s",
+    (rest) => {
+      const source = makeSource([{ after: 500_000, how: "end" }], rest)
+      return testing(
+        source,
+        Effect.gen(function* () {
+          const manifest = yield* Effect.flatMap(run, (manifest) => assertWhole(manifest, source.products))
+          assert.deepStrictEqual(source.asked.map(restOf).map(Math.sign), [0, 1, 0])
+          yield* assertAlone(manifest)
+        })
+      )
+    }
+  )
 
   it.effect("gives up after ten times and keeps what it has for the next call", () => {
     const source = makeSource(Array.from({ length: 11 }, () => ({ after: 60_000, how: "end" as const })))
