@@ -17,7 +17,7 @@ target=$(cd "$target" && pwd)
 
 cp package.json package-lock.json .npmrc fly/healthcheck.mjs "$target"
 for package in "${packages[@]}"; do
-  tar -cf - --exclude='*.map' --exclude='*.d.ts' --exclude='.tsbuildinfo' "packages/$package/package.json" \
+  tar -cf - --exclude='*.map' --exclude='*.d.ts' --exclude='*.d.mts' --exclude='.tsbuildinfo' "packages/$package/package.json" \
     "packages/$package/dist" | tar -xf - -C "$target"
 done
 

@@ -13,54 +13,21 @@ import { randomBytes } from "node:crypto"
 import { chmodSync, existsSync, readFileSync, realpathSync, renameSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { parseEnv } from "node:util"
+import { problemOf } from "../packages/domain/src/OperatorVariables.mjs"
 
 const file = process.env.ENV_FILE || fileURLToPath(new URL("../.env", import.meta.url))
 
-const adminKey = { name: "ADMIN_KEY", form: /^\S{32,}$/, expects: "at least 32 characters without blanks" }
-const previousKey = { ...adminKey, name: "ADMIN_KEY_PREVIOUS", optional: true }
-const databaseUrl = {
-  name: "DATABASE_URL",
-  // 6543 is the port of Supabase's transaction pooler, on which prepared statements and locks of a session do not hold.
-  form: /^postgres(ql)?:\/\/(?!\S*:6543(\/|\?|$))\S+$/,
-  expects:
-    "a postgres:// address: the direct connection or the session pooler (5432), not the transaction pooler (6543)"
-}
-// No secret, but as long as a page: it goes the way of the secrets.
-const databaseCa = {
-  name: "DATABASE_CA",
-  form: /^-----BEGIN CERTIFICATE-----(\s|\\n)/,
-  expects: "a certificate in PEM form",
-  optional: true
-}
-const store = [
-  { name: "SUPABASE_URL", form: /^https:\/\/\S+$/, expects: "https://<project>.supabase.co" },
-  {
-    name: "SUPABASE_SERVICE_ROLE_KEY",
-    form: /^\S+$/,
-    expects: "a secret key without blanks, sb_secret_...",
-    // It looks like a key of the project, and may not write.
-    problem: (key) =>
-      key.startsWith("sb_publishable_") ? "is the publishable key: use the secret key, sb_secret_..." : undefined
-  }
-]
+const previousKey = "ADMIN_KEY_PREVIOUS"
+// The certificate is no secret, but as long as a page: it goes the way of the secrets.
+const optional = [previousKey, "DATABASE_CA", "NOTIFY_URL"]
+const store = ["SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY"]
+const database = ["DATABASE_URL", "DATABASE_CA"]
 
-/** Only what the app itself needs: whoever gets into the fetcher finds no database there. */
+/** Only what the app itself needs: an intruder in the fetcher finds no database there. */
 const secrets = {
-  fetcher: [
-    adminKey,
-    previousKey,
-    { name: "MEDIPIM_API_KEY_ID", form: /^\S+$/, expects: "the id of the MediPim API key" },
-    { name: "MEDIPIM_API_KEY_SECRET", form: /^\S+$/, expects: "the secret of the MediPim API key" },
-    ...store
-  ],
-  maintainer: [adminKey, previousKey, databaseUrl, databaseCa, ...store],
-  orchestrator: [
-    adminKey,
-    previousKey,
-    databaseUrl,
-    databaseCa,
-    { name: "NOTIFY_URL", form: /^https?:\/\/\S+$/, expects: "an http:// or https:// address", optional: true }
-  ]
+  fetcher: ["ADMIN_KEY", previousKey, "MEDIPIM_API_KEY_ID", "MEDIPIM_API_KEY_SECRET", ...store],
+  maintainer: ["ADMIN_KEY", previousKey, ...database, ...store],
+  orchestrator: ["ADMIN_KEY", previousKey, ...database, "NOTIFY_URL"]
 }
 
 /** Read on this machine only: by the scripts and by the command line. */
@@ -69,16 +36,18 @@ const forTheOperator = ["FLY_ORG", "ORCHESTRATOR_URL"]
 const variablesOf = (path) => (existsSync(path) ? parseEnv(readFileSync(path, "utf8")) : {})
 const values = variablesOf(file)
 const textOf = (name) => (values[name] ?? "").trim()
-const isSet = ({ name }) => textOf(name) !== ""
+const isSet = (name) => textOf(name) !== ""
 const secretsOf = (service) => secrets[service].filter(isSet)
 
-const problemOf = (secret) => {
-  if (!isSet(secret)) return secret.optional ? [] : [`${secret.name} is missing: ${secret.expects}`]
-  const problem = secret.problem?.(textOf(secret.name))
-  if (problem !== undefined) return [`${secret.name} ${problem}`]
-  if (!secret.form.test(textOf(secret.name))) return [`${secret.name} is not ${secret.expects}`]
+const problemsOf = (name) => {
+  if (optional.includes(name) && !isSet(name)) return []
+  const problem = problemOf(name, values[name] ?? "")
+  if (problem !== undefined) return [problem]
+  if (name === "SUPABASE_URL" && !textOf(name).startsWith("https:")) {
+    return [`${name} is not https://: from Fly the key would cross the internet in plain text`]
+  }
   // The quotes that flyctl takes off have no escape in them.
-  return textOf(secret.name).includes('"') ? [`${secret.name} holds a " that flyctl could not read`] : []
+  return textOf(name).includes('"') ? [`${name} holds a " that flyctl could not read`] : []
 }
 
 const say = (lines) => {
@@ -111,30 +80,23 @@ const write = (changes) => {
 
 const commands = {
   check: (...services) => {
-    const problems = new Set(services.flatMap((service) => secrets[service].flatMap(problemOf)))
+    const problems = new Set(services.flatMap((service) => secrets[service].flatMap(problemsOf)))
     say([...problems])
     return problems.size === 0 ? 0 : 1
   },
-  names: (service) =>
-    say([
-      secretsOf(service)
-        .map(({ name }) => name)
-        .join(" ")
-    ]),
+  names: (service) => say([secretsOf(service).join(" ")]),
   lines: (service, ...only) =>
     say(
       secretsOf(service)
-        .filter(({ name }) => only.length === 0 || only.includes(name))
+        .filter((name) => only.length === 0 || only.includes(name))
         // flyctl reads lines; the services read \n as the end of one.
-        .map(({ name }) => `${name}="${textOf(name).replaceAll(/\r?\n/g, "\\n")}"`)
+        .map((name) => `${name}="${textOf(name).replaceAll(/\r?\n/g, "\\n")}"`)
     ),
   unsent: () => {
     const examples = variablesOf(fileURLToPath(new URL("../.env.example", import.meta.url)))
-    const known = [...Object.values(secrets).flat(), ...forTheOperator.map((name) => ({ name }))].map(
-      ({ name }) => name
-    )
+    const known = [...Object.values(secrets).flat(), ...forTheOperator]
     const unsent = Object.keys(values).filter(
-      (name) => isSet({ name }) && !known.includes(name) && textOf(name) !== (examples[name] ?? "").trim()
+      (name) => isSet(name) && !known.includes(name) && textOf(name) !== (examples[name] ?? "").trim()
     )
     if (unsent.length > 0) say([unsent.join(" ")])
   },

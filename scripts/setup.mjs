@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url"
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)))
 
+/** @param {string} file */
 const packagesOf = (file) =>
   Object.entries(JSON.parse(readFileSync(file, "utf8")).packages).filter(([path]) => path.startsWith("node_modules/"))
 

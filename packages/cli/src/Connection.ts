@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs"
 import { parseEnv } from "node:util"
-import { headerProblem } from "@medipim/http-api/AdminKey"
+import { problemOf } from "@medipim/domain/OperatorVariables"
 import { MaintainerClient, OrchestratorClient } from "@medipim/http-api/Clients"
 import { Config, ConfigProvider, Context, Effect, Layer, Redacted } from "effect"
 import { HttpClient } from "effect/http"
@@ -27,19 +27,12 @@ export const settings = ConfigProvider.layer(
 )
 
 const adminKey = Config.Redacted("ADMIN_KEY").pipe(
-  Effect.filterOrFail((key) => Redacted.value(key) !== ""),
-  Effect.mapError(
-    () =>
-      new Outcome({
-        code: exitCodes.usage,
-        message: "ADMIN_KEY is missing: the key that the services ask for. Put it into the environment or into .env."
-      })
-  ),
+  Config.withDefault(Redacted.make("")),
   Effect.tap((key) => {
-    const problem = headerProblem(Redacted.value(key))
+    const problem = problemOf("ADMIN_KEY", Redacted.value(key))
     if (problem === undefined) return Effect.void
     return Effect.fail(
-      new Outcome({ code: exitCodes.usage, message: `ADMIN_KEY ${problem}: the key that callers send as X-ADMIN-KEY` })
+      new Outcome({ code: exitCodes.usage, message: `${problem}. Set it in the environment or in .env.` })
     )
   })
 )

@@ -3,11 +3,11 @@ import type { SourceRequest } from "@medipim/domain/Snapshot"
 import {
   httpUrl,
   lengthOfTime,
-  secret,
+  operatorSecret,
+  operatorVariable,
   serverSettings,
   sleepSettings,
   storeSettings,
-  text,
   wholeNumber
 } from "@medipim/platform/ServiceSettings"
 import { type Form, loadSettings, required, withDefault } from "@medipim/platform/Settings"
@@ -40,8 +40,8 @@ export const fetcherConfig = loadSettings({
     httpUrl,
     "https://api.au.medipim.com/v4/products/stream"
   ),
-  keyId: required("MEDIPIM_API_KEY_ID", "id of the MediPim API key", text),
-  keySecret: required("MEDIPIM_API_KEY_SECRET", "secret of the MediPim API key", secret),
+  keyId: required(...operatorVariable("MEDIPIM_API_KEY_ID")),
+  keySecret: required(...operatorSecret("MEDIPIM_API_KEY_SECRET")),
   filter: withDefault("MEDIPIM_FILTER", "which products to download; default all of them", filter, allStatuses),
   contact: withDefault(
     "MEDIPIM_CONTACT",

@@ -5,14 +5,6 @@ import { HttpApiMiddleware, HttpApiSchema, HttpApiSecurity } from "effect/http-a
 /** The header that every route but health and documents asks for. */
 export const adminKeyHeader = "x-admin-key"
 
-/** What keeps a text from being sent in a header as it stands, and the cure; it shows nothing of the text. */
-export const headerProblem = (text: string): string | undefined => {
-  if (/[\r\n]\s*$/.test(text)) return "ends with a line break: set it again without one"
-  return /[^\x21-\x7e]/.test(text)
-    ? "has a blank or a character that no header can carry: use letters, digits and signs of ASCII (openssl rand -hex 32)"
-    : undefined
-}
-
 /** The key is missing, or is neither the current nor the previous one. */
 export class Unauthorized extends Schema.TaggedError<Unauthorized>()(
   "Unauthorized",

@@ -1,7 +1,15 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import {
+  databaseSettings,
+  operatorSecret,
+  operatorVariable,
+  serverSettings,
+  storeSettings
+} from "@medipim/platform/ServiceSettings"
+import { loadSettings, optional, required } from "@medipim/platform/Settings"
+import { ConfigProvider, Effect } from "effect"
 import { root } from "../src/Workspace.ts"
 import { environment, flyHouse, lineOf, type Variables } from "./FlyHouse.ts"
 import { appNames, apps } from "./FlyNames.ts"
@@ -77,7 +85,7 @@ describe("fly/deploy.sh and the variables of .env", () => {
       const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))
       assert.strictEqual(code, 1)
       assert.include(said, "ADMIN_KEY is not at least 32 characters")
-      assert.include(said, "not the transaction pooler")
+      assert.include(said, "DATABASE_URL is the transaction pooler")
       for (const name of ["MEDIPIM_API_KEY_ID", "MEDIPIM_API_KEY_SECRET", "SUPABASE_SERVICE_ROLE_KEY"]) {
         assert.include(said, `${name} is missing`)
       }
@@ -88,26 +96,79 @@ describe("fly/deploy.sh and the variables of .env", () => {
     })
   )
 
-  it.effect(
-    "refuses the publishable key of Supabase in the place of the secret one, and takes both forms of that",
-    () =>
-      Effect.gen(function* () {
-        const fly = yield* flyHouse
-        const withKey = (key: string) =>
-          Effect.promise(() => {
-            fly.setEnv({ ...environment, SUPABASE_SERVICE_ROLE_KEY: key })
-            return fly.run("deploy.sh", ["--dry-run"])
-          })
-        const publishable = "sb_publishable_of-a-web-page-0123456789"
-        const { code, said } = yield* withKey(publishable)
-        assert.strictEqual(code, 1)
-        assert.include(said, "SUPABASE_SERVICE_ROLE_KEY is the publishable key: use the secret key, sb_secret_...")
-        assert.notInclude(said, publishable)
-        for (const key of ["sb_secret_of-a-server-0123456789", "header.of-a-service-role.signature"]) {
-          const taken = yield* withKey(key)
-          assert.strictEqual(taken.code, 0, taken.said)
-        }
-      })
+  const anonKey = `e30.${Buffer.from('{"role":"anon"}').toString("base64url")}.c2lnbmF0dXJl`
+  const database = (password: string, end = "db.test:5432/postgres") => `postgres://u:${password}@${end}`
+  const wrong: ReadonlyArray<readonly [name: keyof typeof environment | "NOTIFY_URL", value: string, problem: string]> =
+    [
+      ["ADMIN_KEY", "too-short-for-a-key", "is not at least 32 characters"],
+      ["ADMIN_KEY", `${"k".repeat(40)}\u00e9`, "has a blank or a character that no header can carry"],
+      ["ADMIN_KEY", `${"k".repeat(40)} x`, "has a blank or a character that no header can carry"],
+      ["ADMIN_KEY", `${"k".repeat(40)}\n`, "ends with a line break"],
+      ["MEDIPIM_API_KEY_ID", "42:of-the-key", "is not an id without blanks and colons"],
+      ["MEDIPIM_API_KEY_SECRET", "se\u200bcret-of-medipim", "has a blank or a character"],
+      ["SUPABASE_URL", "project-of-the-test.supabase.co", "is not an http:// or https:// address"],
+      ["SUPABASE_URL", "https://project-of-the-test.supabase.co/storage/v1", "has a path"],
+      ["SUPABASE_SERVICE_ROLE_KEY", "sb_publishable_of-a-web-page-0123456789", "is the publishable key"],
+      ["SUPABASE_SERVICE_ROLE_KEY", anonKey, "is the anon key"],
+      ["SUPABASE_SERVICE_ROLE_KEY", "two-words of-a-key", "has a blank or a character"],
+      ["DATABASE_URL", "mysql://u:word-of-the-database@db.test", "is not a postgres:// address"],
+      ["DATABASE_URL", database("word%of-the-database"), "has a bare %"],
+      ["DATABASE_URL", database("word#of-the-database"), "cannot be read as an address"],
+      ["DATABASE_URL", database("word-of-the-database", "db.test:5432/postgres#there"), "has a bare #"],
+      ["DATABASE_URL", database("word/of-the-database"), "cannot be read as an address"],
+      ["DATABASE_URL", database("word-of-the-database", "pooler.test:6543/postgres"), "is the transaction pooler"],
+      ["NOTIFY_URL", "hooks.test/token-of-a-channel", "is not an http:// or https:// address"]
+    ]
+  it.effect.each(wrong)("says of %s what the services say: %s %s", ([name, value, problem]) =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      fly.setEnv({ ...environment, [name]: value })
+      const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--dry-run"]))
+      assert.strictEqual(code, 1)
+      assert.include(said, `${name} ${problem}`)
+      assert.notInclude(said, value)
+      assert.notInclude(said, "of-the-database")
+      const [line] = said.split("\n").filter((text) => text.trimStart().startsWith(`${name} `))
+      const { problems } = yield* Effect.flip(
+        loadSettings({
+          ...serverSettings("FETCHER_PORT", 3001),
+          ...storeSettings,
+          ...databaseSettings,
+          keyId: required(...operatorVariable("MEDIPIM_API_KEY_ID")),
+          keySecret: required(...operatorSecret("MEDIPIM_API_KEY_SECRET")),
+          notifyUrl: optional(...operatorSecret("NOTIFY_URL"))
+        }).pipe(
+          Effect.provideService(
+            ConfigProvider.ConfigProvider,
+            ConfigProvider.fromUnknown({ ...environment, [name]: value })
+          ),
+          Effect.catchTag("ConfigError", Effect.die)
+        )
+      )
+      assert.deepStrictEqual([line?.trim()], [...problems])
+    })
+  )
+
+  it.effect("takes both forms of the secret key of Supabase", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      for (const key of ["sb_secret_of-a-server-0123456789", "header.of-a-service-role.signature"]) {
+        fly.setEnv({ ...environment, SUPABASE_SERVICE_ROLE_KEY: key })
+        const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--dry-run"]))
+        assert.strictEqual(code, 0, said)
+      }
+    })
+  )
+
+  it.effect("refuses an address of Supabase to which the key would go in plain text", () =>
+    Effect.gen(function* () {
+      const fly = yield* flyHouse
+      fly.setEnv({ ...environment, SUPABASE_URL: "http://project-of-the-test.supabase.co" })
+      const { code, said } = yield* Effect.promise(() => fly.run("deploy.sh", ["--yes"]))
+      assert.strictEqual(code, 1)
+      assert.include(said, "SUPABASE_URL is not https://")
+      assert.deepEqual(fly.commands(), [])
+    })
   )
 
   it.effect("refuses a value that flyctl could not read", () =>

@@ -4,7 +4,7 @@ import {
   databaseSettings,
   httpUrl,
   lengthOfTime,
-  secret,
+  operatorSecret,
   serverSettings,
   wholeNumber
 } from "@medipim/platform/ServiceSettings"
@@ -43,5 +43,5 @@ export const orchestratorConfig = loadSettings({
     { schema: TimezoneName, expects: "the name of a time zone, such as Australia/Sydney" },
     "Australia/Sydney"
   ),
-  notifyUrl: optional("NOTIFY_URL", "told how each run ends: POST of JSON {text, run}; may hold a token", secret)
+  notifyUrl: optional(...operatorSecret("NOTIFY_URL"))
 })

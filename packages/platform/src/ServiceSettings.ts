@@ -1,5 +1,5 @@
 import { isIP } from "node:net"
-import { headerProblem } from "@medipim/http-api/AdminKey"
+import * as Texts from "@medipim/domain/OperatorVariables"
 import { Duration, Redacted, Schema, SchemaTransformation } from "effect"
 import { type Form, optional, required, unless, withDefault } from "./Settings.ts"
 
@@ -12,24 +12,22 @@ export const wholeNumber = (minimum: number, maximum: number): Form<number> => (
 })
 export const port = wholeNumber(1, 65_535)
 
-const secretOf = (pattern: RegExp): Form<Redacted.Redacted>["schema"] =>
-  Schema.String.check(Schema.isPattern(pattern)).pipe(
+const textIn = ({ pattern, ...form }: Texts.TextForm): Form<string> => ({
+  ...form,
+  schema: Schema.String.check(Schema.isPattern(pattern))
+})
+
+const secretIn = ({ pattern, ...form }: Texts.TextForm): Form<Redacted.Redacted> => ({
+  ...form,
+  schema: Schema.String.check(Schema.isPattern(pattern)).pipe(
     Schema.decodeTo(
       Schema.Redacted(Schema.String),
       SchemaTransformation.transform({ decode: (plain) => Redacted.make(plain), encode: Redacted.value })
     )
   )
+})
 
-export const secret: Form<Redacted.Redacted> = {
-  schema: secretOf(/^\S+$/),
-  expects: "a secret without blanks",
-  problem: headerProblem
-}
-export const longSecret: Form<Redacted.Redacted> = {
-  schema: secretOf(/^\S{32,}$/),
-  expects: "at least 32 characters",
-  problem: headerProblem
-}
+export const secret = secretIn(Texts.secret)
 
 /** An address of this machine to listen on. */
 export const listenAddress: Form<string> = {
@@ -38,15 +36,17 @@ export const listenAddress: Form<string> = {
 }
 
 /** An address without a slash at its end. */
-export const httpUrl: Form<string> = {
-  schema: Schema.String.check(Schema.isPattern(/^https?:\/\/[^\s/?#]+[^\s]*$/)).pipe(
+const urlIn = ({ pattern, ...form }: Texts.TextForm): Form<string> => ({
+  ...form,
+  schema: Schema.String.check(Schema.isPattern(pattern)).pipe(
     Schema.decodeTo(
       Schema.String,
       SchemaTransformation.transform({ decode: (url) => url.replace(/\/+$/, ""), encode: (url) => url })
     )
-  ),
-  expects: "an http:// or https:// address"
-}
+  )
+})
+
+export const httpUrl = urlIn(Texts.httpUrl)
 
 /** Names with commas between them. */
 export const names: Form<ReadonlySet<string>> = {
@@ -84,6 +84,15 @@ const oneOf = <const Words extends ReadonlyArray<string>>(words: Words): Form<Wo
   expects: `one of ${words.join(", ")}`
 })
 
+type OperatorVariable = keyof typeof Texts.operatorVariables
+
+/** Name, purpose and form of a variable that the operator sets, as `required` and `optional` take them. */
+const settingOf = <A>(variable: OperatorVariable, formOf: (text: Texts.TextForm) => Form<A>) =>
+  [variable, Texts.operatorVariables[variable].purpose, formOf(Texts.operatorVariables[variable])] as const
+
+export const operatorVariable = (variable: OperatorVariable) => settingOf(variable, textIn)
+export const operatorSecret = (variable: OperatorVariable) => settingOf(variable, secretIn)
+
 /** Logging and tracing of a process. */
 export const telemetrySettings = {
   logLevel: withDefault(
@@ -106,8 +115,8 @@ export const serverSettings = (portVariable: string, defaultPort: number) => ({
     listenAddress
   ),
   metricsPort: withDefault("METRICS_PORT", "port of the metrics of this service", port, 9091),
-  adminKey: required("ADMIN_KEY", "the key that callers send as X-ADMIN-KEY", longSecret),
-  previousAdminKey: optional("ADMIN_KEY_PREVIOUS", "a second key, accepted during a rotation", longSecret),
+  adminKey: required(...operatorSecret("ADMIN_KEY")),
+  previousAdminKey: optional(...operatorSecret("ADMIN_KEY_PREVIOUS")),
   flyAppName: optional("FLY_APP_NAME", "set by Fly.io: there the proxy tells the address of a client", text)
 })
 
@@ -116,66 +125,27 @@ export const sleepSettings = {
   idleShutdown: optional("IDLE_SHUTDOWN", "the process ends after so long without a request or a job", lengthOfTime)
 }
 
-const supabaseUrl: Form<string> = {
-  ...httpUrl,
-  problem: (text) =>
-    URL.canParse(text) && new URL(text).pathname.replaceAll("/", "") !== ""
-      ? "has a path, and must be the address alone, https://<project>.supabase.co"
-      : undefined
-}
-
 /** Where snapshots are kept: in a folder when `SNAPSHOT_DIR` is set, else in Supabase Storage. */
 export const storeSettings = {
   snapshotDir: optional("SNAPSHOT_DIR", "keep snapshots in this folder instead of Supabase Storage", text),
-  supabaseUrl: unless(
-    "SNAPSHOT_DIR",
-    optional("SUPABASE_URL", "address of the Supabase project, https://<project>.supabase.co", supabaseUrl)
-  ),
-  serviceRoleKey: unless(
-    "SNAPSHOT_DIR",
-    optional("SUPABASE_SERVICE_ROLE_KEY", "secret key of the Supabase project, for its Storage", secret)
-  ),
+  supabaseUrl: unless("SNAPSHOT_DIR", optional(...settingOf("SUPABASE_URL", urlIn))),
+  serviceRoleKey: unless("SNAPSHOT_DIR", optional(...operatorSecret("SUPABASE_SERVICE_ROLE_KEY"))),
   bucket: withDefault("BUCKET", "bucket of the snapshots", text, "medipim-raw")
 }
 
 /** Certificates as text. Where a variable takes one line only, line ends may be written `\\n`. */
-const certificates: Form<string> = {
-  schema: Schema.String.check(Schema.isPattern(/^-----BEGIN CERTIFICATE-----(?:\s|\\n)/)).pipe(
+const certificatesIn = ({ pattern, ...form }: Texts.TextForm): Form<string> => ({
+  ...form,
+  schema: Schema.String.check(Schema.isPattern(pattern)).pipe(
     Schema.decodeTo(
       Schema.String,
       SchemaTransformation.transform({ decode: (pem) => pem.replaceAll("\\n", "\n"), encode: (pem) => pem })
     )
-  ),
-  expects: "a certificate in PEM form"
-}
-
-const encoding =
-  "in the password write % as %25, # as %23, / as %2F, ? as %3F and @ as %40; in a .env file a bare # begins a comment"
-
-/** What is wrong with an address that begins like one of Postgres. */
-const databaseUrlProblem = (raw: string): string | undefined => {
-  const text = raw.trim()
-  if (!/^postgres(ql)?:\/\/\S+$/.test(text)) return undefined
-  if (!URL.canParse(text)) return `cannot be read as an address (${encoding})`
-  const { hash, hostname, password, port, searchParams } = new URL(text)
-  if (hash !== "") return `has a bare # (${encoding})`
-  try {
-    decodeURIComponent(password)
-  } catch {
-    return `has a bare % (${encoding})`
-  }
-  if (hostname === "" && !searchParams.has("host")) return `names no host (${encoding})`
-  return port === "6543"
-    ? "is the transaction pooler of Supabase (port 6543); take the direct connection, or the session pooler on port 5432"
-    : undefined
-}
+  )
+})
 
 export const databaseSettings = {
-  databaseUrl: required("DATABASE_URL", "the Postgres database: direct connection or session pooler", {
-    schema: secretOf(/^postgres(ql)?:\/\/\S+$/),
-    expects: "a postgres:// address",
-    problem: databaseUrlProblem
-  }),
-  databaseCa: optional("DATABASE_CA", "certificate of the authority that signed the database's", certificates),
+  databaseUrl: required(...operatorSecret("DATABASE_URL")),
+  databaseCa: optional(...settingOf("DATABASE_CA", certificatesIn)),
   databaseConnections: withDefault("DATABASE_CONNECTIONS", "most connections to the database", wholeNumber(4, 100), 6)
 }

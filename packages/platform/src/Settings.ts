@@ -1,3 +1,4 @@
+import { problemLine } from "@medipim/domain/OperatorVariables"
 import { Config, Data, Effect, Option, Schema } from "effect"
 
 /** One variable of the environment: its name, what it is for, and how its text is read. */
@@ -75,13 +76,13 @@ export const loadSettings = Effect.fnUntraced(function* <const S extends Record<
   const problems: Array<string> = []
   const values: Record<string, unknown> = {}
   for (const [field, setting] of Object.entries(settings as Record<string, Setting<unknown>>)) {
-    const { variable, purpose, expects } = setting
+    const { variable, expects } = setting
     const text = texts.get(variable) ?? ""
     const problem = isSet(variable) ? setting.problem?.(text) : undefined
     const value = isSet(variable) ? setting.decode(text.trim()) : (setting.absent?.(isSet) ?? Option.none())
-    if (problem !== undefined) problems.push(`${variable} ${problem}: ${purpose}`)
+    if (problem !== undefined) problems.push(problemLine(setting, problem))
     else if (Option.isSome(value)) values[field] = value.value
-    else problems.push(`${variable} ${isSet(variable) ? `is not ${expects}` : "is missing"}: ${purpose}`)
+    else problems.push(problemLine(setting, isSet(variable) ? `is not ${expects}` : "is missing"))
   }
   return problems.length === 0 ? (values as Values<S>) : yield* new InvalidSettings({ problems })
 })
