@@ -124,9 +124,9 @@ layer(Layer.merge(SupabaseDatabase.layer, SupabaseStandIn.layer), { excludeTestS
           })
         )
         // The key of a web page in the place of the secret one.
-        yield* begin(startMaintainer, root, { ...env, SUPABASE_SERVICE_ROLE_KEY: supabase.publicKey })
-        const { said } = yield* readyz
-        assert.match(said, /"dependency":"snapshot store","reason":"[^"]*denied/)
+        const refused = yield* run(startMaintainer, root, { ...env, SUPABASE_SERVICE_ROLE_KEY: supabase.publicKey })
+        assert.strictEqual(refused.code, 1)
+        assert.match(refused.said, /SUPABASE_SERVICE_ROLE_KEY is the (?:anon|publishable) key: use the secret key/)
       })
     )
   }

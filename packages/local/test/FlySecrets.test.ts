@@ -111,7 +111,7 @@ describe("fly/deploy.sh and the variables of .env", () => {
       ["SUPABASE_SERVICE_ROLE_KEY", "sb_publishable_of-a-web-page-0123456789", "is the publishable key"],
       ["SUPABASE_SERVICE_ROLE_KEY", anonKey, "is the anon key"],
       ["SUPABASE_SERVICE_ROLE_KEY", "two-words of-a-key", "has a blank or a character"],
-      ["DATABASE_URL", "mysql://u:word-of-the-database@db.test", "is not a postgres:// address"],
+      ["DATABASE_URL", database("word-of-the-database").replace("postgres:", "mysql:"), "is not a postgres:// address"],
       ["DATABASE_URL", database("word%of-the-database"), "has a bare %"],
       ["DATABASE_URL", database("word#of-the-database"), "cannot be read as an address"],
       ["DATABASE_URL", database("word-of-the-database", "db.test:5432/postgres#there"), "has a bare #"],

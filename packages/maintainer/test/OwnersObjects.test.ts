@@ -294,6 +294,34 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("What a tr
       }
     })
   )
+
+  it.effect("is told without a product when the search for it meets another fault, such as a lock", () =>
+    Effect.gen(function* () {
+      yield* empty
+      yield* withObjects(
+        [
+          "CREATE SEQUENCE public.shop_calls",
+          ...trigger(
+            `IF nextval('public.shop_calls') > 1 THEN RAISE EXCEPTION 'busy' USING ERRCODE = '55P03'; END IF;
+            RAISE EXCEPTION 'not in our shop';`,
+            isSeven
+          )
+        ],
+        [...dropTrigger, "DROP SEQUENCE public.shop_calls"],
+        Effect.gen(function* () {
+          const { _tag, message } = yield* Effect.flip(sync(products(200)))
+          assert.strictEqual(_tag, "WriteFailed")
+          assert.include(message, "not in our shop")
+          // The half without the product that fails would have been named wrongly.
+          assert.notMatch(message, /product M/)
+          const sql = yield* SqlClient
+          // The first write, and one of the search.
+          assert.deepStrictEqual(yield* sql`SELECT last_value::int AS calls FROM public.shop_calls`, [{ calls: 2 }])
+          assert.deepStrictEqual(yield* rows, [])
+        })
+      )
+    })
+  )
 })
 
 layer(services, { excludeTestServices: true, timeout: "60 seconds" })(
