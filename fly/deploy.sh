@@ -101,7 +101,7 @@ if $secrets && ! $new_key; then
 fi
 
 if ! $yes && ! $dry; then
-  [ -t 0 ] || stop "nobody is here to answer." "fly/deploy.sh --yes"
+  [ -t 0 ] || stop "there is no terminal to confirm on." "fly/deploy.sh --yes"
   read -rp "Deploy ${chosen[*]} (new in organization $FLY_ORG: ${missing[*]:-none})? [y/N] " answer ||
     stop "no answer came; nothing was changed." "fly/deploy.sh, or with --yes"
   [[ $answer == [yY]* ]] || stop "as you wish; nothing was changed."

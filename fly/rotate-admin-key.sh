@@ -11,7 +11,7 @@ fly/rotate-admin-key.sh [--finish] [--help]
   1. fly/rotate-admin-key.sh            makes a new ADMIN_KEY, keeps the old one as ADMIN_KEY_PREVIOUS, and gives both to
                                         the apps: both are accepted from now on
   2. you move your callers to the new key of .env
-  3. fly/rotate-admin-key.sh --finish   takes the old key away
+  3. fly/rotate-admin-key.sh --finish   removes the old key
 
 Either step may be stopped and repeated at any point: .env tells which rotation is under way, and a second start goes on
 with the same new key. Environment: ENV_FILE instead of .env; FLY_API_TOKEN instead of a login.
@@ -76,13 +76,13 @@ finish() {
   }
   for service in "${services[@]}"; do
     answers 200 "$service" /status ADMIN_KEY ||
-      stop "$(app_of "$service") does not accept the new key yet; nothing was taken away." \
+      stop "$(app_of "$service") does not accept the new key yet; nothing was removed." \
         "Run fly/rotate-admin-key.sh first."
   done
   for service in "${services[@]}"; do
     app=$(app_of "$service")
     flyctl secrets unset ADMIN_KEY_PREVIOUS --stage --app "$app" ||
-      stop "the old key of $app could not be taken away." "$again"
+      stop "the old key of $app could not be removed." "$again"
     apply "$app" "$again"
     answers 401 "$service" /status ADMIN_KEY_PREVIOUS || stop "$app still accepts the old key, or does not answer." \
       "flyctl logs --app $app" "$again"

@@ -121,7 +121,7 @@ describe("fly/rotate-admin-key.sh", () => {
     })
   )
 
-  it.effect.each(telling(finishSteps))("takes the old key away in the end after a stop at: %s", (failing) =>
+  it.effect.each(telling(finishSteps))("removes the old key in the end after a stop at: %s", (failing) =>
     Effect.gen(function* () {
       const fly = yield* deployed
       yield* rotate(fly)
@@ -199,7 +199,7 @@ const unseenAtTheEnd = [
   {
     when: "an app does not answer",
     damage: { ill: apps.maintainer },
-    finish: `${apps.maintainer} does not accept the new key yet; nothing was taken away`,
+    finish: `${apps.maintainer} does not accept the new key yet; nothing was removed`,
     asked: []
   },
   {

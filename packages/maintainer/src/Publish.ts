@@ -170,7 +170,7 @@ export class Publish extends Context.Service<
             )
           )
 
-        /** What the publish needs no more, and what the next run needs. Nobody waits for it, and it spoils nothing when it fails. */
+        /** What the publish needs no more, and what the next run needs. No caller waits for it, and its failure does no harm. */
         const tidy = Effect.fnUntraced(
           function* (runId: RunId, { inserted, restored }: PublishCounts) {
             yield* staging.empty(runId)

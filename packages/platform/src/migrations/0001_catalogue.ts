@@ -93,7 +93,7 @@ export const catalogue = Effect.gen(function* () {
   for (const statement of [...compression, ...indexes, ...comments, access]) yield* sql.unsafe(statement)
 })
 
-/** lz4 halves the time of a write (docs/benchmarks.md); a server that was built without it keeps its default. */
+/** lz4 compresses faster than the default (docs/benchmarks.md); a server that was built without it keeps its default. */
 const compression = ["public.products", "medipim.stage_products"].map(
   (table) => `DO $$ BEGIN
     ALTER TABLE ${table} ALTER COLUMN raw SET COMPRESSION lz4;
