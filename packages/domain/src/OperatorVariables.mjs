@@ -45,6 +45,7 @@ const databaseUrlProblem = (raw) => {
   const text = raw.trim()
   if (!/^postgres(ql)?:\/\/\S+$/.test(text)) return undefined
   if (!URL.canParse(text)) return `cannot be read as an address (${encoding})`
+  if (/^[^:]+:\/\/[^/?#]*@[^/?#]*@/.test(text)) return `has a bare @ (${encoding})`
   const { hash, hostname, password, port, searchParams } = new URL(text)
   if (hash !== "") return `has a bare # (${encoding})`
   try {

@@ -113,6 +113,7 @@ describe("fly/deploy.sh and the variables of .env", () => {
       ["SUPABASE_SERVICE_ROLE_KEY", "two-words of-a-key", "has a blank or a character"],
       ["DATABASE_URL", database("word-of-the-database").replace("postgres:", "mysql:"), "is not a postgres:// address"],
       ["DATABASE_URL", database("word%of-the-database"), "has a bare %"],
+      ["DATABASE_URL", database("word@of-the-database"), "has a bare @"],
       ["DATABASE_URL", database("word#of-the-database"), "cannot be read as an address"],
       ["DATABASE_URL", database("word-of-the-database", "db.test:5432/postgres#there"), "has a bare #"],
       ["DATABASE_URL", database("word/of-the-database"), "cannot be read as an address"],

@@ -103,6 +103,7 @@ describe("Settings", () => {
     ["#", "secret#pass", "# as %23"],
     ["/", "secret/pass", "/ as %2F"],
     ["?", "secret?pass", "? as %3F"],
+    ["@", "secret@pass", "@ as %40"],
     ["#%/", "se#cr%et/pass", "% as %25"]
   ] as const) {
     it.effect(`names DATABASE_URL and the cure when the password has a bare ${what}`, () =>
