@@ -1,23 +1,12 @@
 import { Schema } from "effect"
 import { described } from "./Described.ts"
+import { Count, outcomes } from "./Outcomes.ts"
 import type { UnknownField } from "./UnknownFields.ts"
-
-const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
 /** What a publish does, or in a dry run would do, to the catalogue. */
 export const PublishCounts = Schema.Struct({
   records: described(Count, "Records in the range of the run. The other counts, without removed, add up to it."),
-  inserted: described(Count, "Products that were not in the table."),
-  updated: described(Count, "Products whose content changed."),
-  unchanged: described(Count, "Products whose content is the stored one; nothing is written."),
-  stale: described(
-    Count,
-    "Products of an older snapshot or a replay whose meta.updatedAt is not later than the stored one; nothing is written."
-  ),
-  restored: described(Count, "Removed products that came back."),
-  removed: described(Count, "Products that the snapshot lacks; they keep their row and get removed_at."),
-  rejected: described(Count, "Records that could not be decoded or stored."),
-  duplicates: described(Count, "Further lines of a product that the snapshot names more than once; the latest counts.")
+  ...outcomes
 })
 export type PublishCounts = typeof PublishCounts.Type
 

@@ -1,6 +1,7 @@
 import { Schema } from "effect"
 import { described } from "./Described.ts"
 import { RunId, SnapshotId } from "./Ids.ts"
+import { Count, noOutcomes, outcomes } from "./Outcomes.ts"
 import { Mode, SyncOptions } from "./SyncOptions.ts"
 
 export const Phase = Schema.Literals(["idle", "fetching", "staging", "publishing", "notifying"])
@@ -8,8 +9,6 @@ export type Phase = typeof Phase.Type
 
 export const RunStatus = Schema.Literals(["running", "succeeded", "failed", "cancelled"])
 export type RunStatus = typeof RunStatus.Type
-
-const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
 /** How far a run is. */
 export const Progress = Schema.Struct({
@@ -20,17 +19,7 @@ export const Progress = Schema.Struct({
   chunksProcessed: described(Count, "Chunks staged so far."),
   chunksTotal: described(Count, "Chunks of the run; 0 until the snapshot is complete."),
   totalRecords: described(Count, "Records staged so far. Despite its name this is not the total: see recordsTotal."),
-  inserted: described(Count, "Products that were not in the table."),
-  updated: described(Count, "Products whose content changed."),
-  unchanged: described(Count, "Products whose content is the stored one; nothing is written."),
-  stale: described(
-    Count,
-    "Products of an older snapshot or a replay that are not later than the stored ones; nothing is written."
-  ),
-  removed: described(Count, "Products that the snapshot lacks; they keep their row and get removed_at."),
-  restored: described(Count, "Removed products that came back."),
-  rejected: described(Count, "Records that could not be decoded or stored; see GET /rejected of the maintainer."),
-  duplicates: described(Count, "Further lines of a product that the snapshot names more than once; the latest counts."),
+  ...outcomes,
   percent: described(
     Count.check(Schema.isLessThanOrEqualTo(100)),
     "Share of the work that is done, 0 to 100. A failed run keeps the share it reached."
@@ -51,14 +40,7 @@ export const noProgress: Progress = {
   chunksProcessed: 0,
   chunksTotal: 0,
   totalRecords: 0,
-  inserted: 0,
-  updated: 0,
-  unchanged: 0,
-  stale: 0,
-  removed: 0,
-  restored: 0,
-  rejected: 0,
-  duplicates: 0,
+  ...noOutcomes,
   percent: 0,
   etaSeconds: null,
   errors: []

@@ -1,5 +1,6 @@
 import { described } from "@medipim/domain/Described"
 import { RunId, SnapshotId } from "@medipim/domain/Ids"
+import { Count, chunkOutcomes, noChunkOutcomes } from "@medipim/domain/Outcomes"
 import { PublishCounts, PublishRefused } from "@medipim/domain/PublishRules"
 import { Wait } from "@medipim/domain/Run"
 import { Schema } from "effect"
@@ -16,8 +17,6 @@ const searchText = (description: string) =>
     Schema.makeFilter((text) => !text.includes("\0"), { expected: "text without NUL" })
   )
 
-const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
-
 /** `POST /run`: the chunk to stage, records `[offset, offset + limit)` of a snapshot. */
 export const StageRequest = Schema.Struct({
   runId: described(RunId, "The run to stage for; it must be running."),
@@ -30,23 +29,10 @@ export type StageRequest = typeof StageRequest.Type
 /** What the records of a chunk turned out to be; each record is counted once. */
 export const ChunkCounts = Schema.Struct({
   records: described(Count, "Records of the chunk that were staged."),
-  inserted: described(Count, "Records of products that are not in the table."),
-  updated: described(Count, "Records of products whose content changed."),
-  restored: described(Count, "Records of removed products that came back."),
-  unchanged: described(Count, "Records of products whose content is the stored one."),
-  stale: described(Count, "Records of an older snapshot that are not later than the stored product."),
-  rejected: described(Count, "Records that could not be decoded or stored.")
+  ...chunkOutcomes
 })
 export type ChunkCounts = typeof ChunkCounts.Type
-export const nothingYet: ChunkCounts = {
-  records: 0,
-  inserted: 0,
-  updated: 0,
-  restored: 0,
-  unchanged: 0,
-  stale: 0,
-  rejected: 0
-}
+export const nothingYet: ChunkCounts = { records: 0, ...noChunkOutcomes }
 
 const Chunk = {
   runId: described(RunId, "The run that the chunk is staged for."),

@@ -1,5 +1,6 @@
 import { rangeOf } from "@medipim/domain/ChunkPlan"
 import type { RunId } from "@medipim/domain/Ids"
+import { noOutcomes } from "@medipim/domain/Outcomes"
 import {
   type Brakes,
   countsOf,
@@ -41,18 +42,6 @@ const isSettled = (error: SqlError): boolean => !isPassing(error)
 const look = "500 millis"
 /** Rows; autovacuum sees to smaller growth in its own time. */
 const growthWorthAnalysing = 1000
-
-const noCounts: PublishCounts = {
-  records: 0,
-  inserted: 0,
-  updated: 0,
-  unchanged: 0,
-  stale: 0,
-  restored: 0,
-  removed: 0,
-  rejected: 0,
-  duplicates: 0
-}
 
 /**
  * Nothing is to be written, and the table holds exactly the products that the run has named: no present product is missing
@@ -139,7 +128,7 @@ export class Publish extends Context.Service<
           return yield* new PublishRefused({
             reason: "not-running",
             message: `Nothing was published: run ${runId} was cancelled.`,
-            counts: { ...noCounts, records: rangeOf(manifest.records, offset ?? 0, limit).limit }
+            counts: { ...noOutcomes, records: rangeOf(manifest.records, offset ?? 0, limit).limit }
           })
         })
 

@@ -1,4 +1,5 @@
 import { type RunId, type SnapshotId, timedIdOf } from "@medipim/domain/Ids"
+import { noOutcomes } from "@medipim/domain/Outcomes"
 import { lossWarnings, type PublishCounts, PublishRefused, unknownWarnings } from "@medipim/domain/PublishRules"
 import { noProgress } from "@medipim/domain/Run"
 import { sumFields, type UnknownField } from "@medipim/domain/UnknownFields"
@@ -153,17 +154,8 @@ export class Replay extends Context.Service<
         const { inserted, updated, restored, lostFields } =
           snapshotId === undefined ? none : yield* transaction.staged(runId, snapshotId, { offset: 0, limit: 0 })
         const duplicates = examined - rejected - unchanged - stale - inserted - updated - restored
-        const counts = {
-          records: examined,
-          inserted,
-          updated,
-          restored,
-          unchanged,
-          stale,
-          removed: 0,
-          rejected,
-          duplicates
-        }
+        const changes = { inserted, updated, restored, unchanged, stale, rejected, duplicates }
+        const counts = { ...noOutcomes, ...changes, records: examined }
         return { counts, warnings: [...unknownWarnings(fields), ...lossWarnings(lostFields)] }
       })
 

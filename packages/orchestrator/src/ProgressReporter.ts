@@ -1,4 +1,5 @@
 import type { RunId, SnapshotId } from "@medipim/domain/Ids"
+import { sumChunkOutcomes } from "@medipim/domain/Outcomes"
 import { etaSeconds, noProgress, type Phase, type Progress, percentOf } from "@medipim/domain/Run"
 import type { Mode } from "@medipim/domain/SyncOptions"
 import type { ChunkCounts } from "@medipim/http-api/MaintainerApi"
@@ -21,17 +22,6 @@ export interface ProgressReporter {
 
 /** How often the record is written while only counts change. */
 const writeEveryMillis = 400
-
-const sumOf = (chunks: Iterable<ChunkCounts>) => {
-  const sum = { totalRecords: 0, inserted: 0, updated: 0, unchanged: 0, stale: 0, restored: 0, rejected: 0 }
-  for (const { records, ...counts } of chunks) {
-    sum.totalRecords += records
-    for (const key of ["inserted", "updated", "unchanged", "stale", "restored", "rejected"] as const) {
-      sum[key] += counts[key]
-    }
-  }
-  return sum
-}
 
 /**
  * Opens the reporter of a run. After a restart it begins empty and fills again as the steps that were done before answer
@@ -96,7 +86,9 @@ export const openProgressReporter = Effect.fnUntraced(function* (runId: RunId, m
     chunk: (offset, counts, isDone) => {
       chunks.set(offset, counts)
       if (isDone) done.add(offset)
-      return update({ ...sumOf(chunks.values()), chunksProcessed: done.size })
+      const staged = [...chunks.values()]
+      const totalRecords = staged.reduce((total, { records }) => total + records, 0)
+      return update({ ...sumChunkOutcomes(staged), totalRecords, chunksProcessed: done.size })
     },
     note: (text) =>
       Effect.suspend(() => {
