@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs"
 import { parseEnv } from "node:util"
-import { problemOf } from "@medipim/domain/OperatorVariables"
+import { headerProblem, operatorVariables, problemLine } from "@medipim/domain/OperatorVariables"
 import { MaintainerClient, OrchestratorClient } from "@medipim/http-api/Clients"
 import { Config, ConfigProvider, Context, Effect, Layer, Redacted } from "effect"
 import { HttpClient } from "effect/http"
@@ -26,13 +26,17 @@ export const settings = ConfigProvider.layer(
   )
 )
 
+/** Of any length: what is no key of theirs, the services refuse. */
+const keyProblem = (key: string) => (key === "" ? "is missing" : headerProblem(key))
+
 const adminKey = Config.Redacted("ADMIN_KEY").pipe(
   Config.withDefault(Redacted.make("")),
   Effect.tap((key) => {
-    const problem = problemOf("ADMIN_KEY", Redacted.value(key))
+    const problem = keyProblem(Redacted.value(key))
     if (problem === undefined) return Effect.void
+    const line = problemLine({ variable: "ADMIN_KEY", ...operatorVariables.ADMIN_KEY }, problem)
     return Effect.fail(
-      new Outcome({ code: exitCodes.usage, message: `${problem}. Set it in the environment or in .env.` })
+      new Outcome({ code: exitCodes.usage, message: `${line}. Set it in the environment or in .env.` })
     )
   })
 )
