@@ -11,7 +11,7 @@ import { programsIn } from "./Programs.ts"
 import { ended } from "./TestStack.ts"
 
 /** `IDLE_SHUTDOWN`; the jobs of the second test take longer. */
-const idle = 1000
+const idle = 2000
 const products = 600
 /** The download takes six times as long. */
 const drip = { at: 0, delayMs: (6 * idle) / products }
