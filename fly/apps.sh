@@ -64,7 +64,7 @@ answers() {
   return 1
 }
 
-# refuses SERVICE NAME: the app answers, and does not know the value of this variable. An app that does not answer refuses nothing.
+# refuses SERVICE NAME: the app answers and rejects the value of this variable. An app that does not answer rejects nothing.
 refuses() {
   case $(node fly/secrets.mjs status "$(address_of "$1")/status" "$2") in
     401 | 429) return 0 ;;

@@ -26,7 +26,7 @@ export const settings = ConfigProvider.layer(
   )
 )
 
-/** Of any length: what is no key of theirs, the services refuse. */
+/** The length is not checked here: the services reject a wrong key, and that has an exit code of its own. */
 const keyProblem = (key: string) => (key === "" ? "is missing" : headerProblem(key))
 
 const adminKey = Config.Redacted("ADMIN_KEY").pipe(

@@ -28,7 +28,7 @@ export const headerProblem = (text) => {
 export const secret = { pattern: /^\S+$/, expects: "a secret without blanks", problem: headerProblem }
 
 /** @type {TextForm} */
-export const longSecret = { pattern: /^\S{32,}$/, expects: "at least 32 characters", problem: headerProblem }
+const longSecret = { pattern: /^\S{32,}$/, expects: "at least 32 characters", problem: headerProblem }
 
 /** @type {TextForm} */
 export const httpUrl = { pattern: /^https?:\/\/[^\s/?#]+\S*$/, expects: "an http:// or https:// address" }

@@ -295,7 +295,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("What a tr
     })
   )
 
-  it.effect("is told without a product when the search for it meets another fault, such as a lock", () =>
+  it.effect("is reported without a product when a lock ends the search for it", () =>
     Effect.gen(function* () {
       yield* empty
       yield* withObjects(

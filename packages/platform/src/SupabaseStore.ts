@@ -26,7 +26,7 @@ const pageSize = 1000
 const headersOf = (key: string): Record<string, string> =>
   key.startsWith("sb_secret_") ? { apikey: key } : { apikey: key, authorization: `Bearer ${key}` }
 
-/** Without `redirect: "error"` Node keeps a copy of a streamed body while it sends it (docs/reference/supabase-storage.md#memory). */
+/** Without `redirect: "error"` Node buffers a streamed body while it sends it (docs/reference/supabase-storage.md#memory). */
 const fetchWith =
   (signal: AbortSignal): typeof fetch =>
   (input, init) =>
