@@ -114,6 +114,16 @@ export const kills = (victim: ServiceName): Pick<Case, "kind" | "strike" | "mend
   outcome: "succeeded"
 })
 
+/** The warnings of a run, as its record has them: JSON of all. */
+export const warningsOf = (runId: string) =>
+  Effect.flatMap(
+    SqlClient,
+    (sql) =>
+      sql<{
+        readonly warnings: string
+      }>`SELECT progress->>'errors' AS warnings FROM medipim.sync_runs WHERE id = ${runId}`
+  ).pipe(Effect.map(([row]) => row?.warnings ?? ""))
+
 /** A request to an orchestrator, and its answer. */
 export const post = (path: string, body?: unknown, orchestrator: 0 | 1 = 0) =>
   Effect.flatMap(Environment, ({ orchestrators }) =>

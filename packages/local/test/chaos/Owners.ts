@@ -1,7 +1,7 @@
 import { timedIdOf } from "@medipim/domain/Ids"
 import { Clock, Deferred, Effect, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { type Case, locked, nowhere, post } from "./Case.ts"
+import { type Case, locked, nowhere, post, warningsOf } from "./Case.ts"
 import { endOf } from "./CaseRunner.ts"
 import { databaseFault, logsAfter } from "./DatabaseFaults.ts"
 import { Environment, headers } from "./Environment.ts"
@@ -38,13 +38,6 @@ const losesRemovals: Omit<Case, "outcome"> = {
       return yield* trigger("RETURN NULL", "UPDATE", "NEW.removed_at IS NOT NULL")(dice)
     })
 }
-
-const noteOf = (runId: string) =>
-  Effect.flatMap(
-    SqlClient,
-    (sql) =>
-      sql<{ readonly notes: string }>`SELECT progress->>'errors' AS notes FROM medipim.sync_runs WHERE id = ${runId}`
-  ).pipe(Effect.map(([row]) => row?.notes ?? ""))
 
 /** A transaction that holds this until the sync has been looked at, in the way of nobody. */
 const holding = (statement: string): Case["begin"] =>
@@ -112,7 +105,7 @@ export const owners: ReadonlyArray<Case> = [
     ...withTrigger("rewrites rows", "NEW.name := 'rewritten'; NEW.brand := NULL"),
     outcome: "succeeded",
     demands: (runId) =>
-      Effect.map(noteOf(runId), (notes) =>
+      Effect.map(warningsOf(runId), (notes) =>
         /name of \d+ products.*trigger owners_trigger/.test(notes) ? [] : [`no note tells of the trigger: ${notes}`]
       )
   },

@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import { afterBytes, insideCharacter, insideNumber, type Place } from "./ByteOffset.ts"
-import { anywhere, type Case, nowhere, onTheWay } from "./Case.ts"
+import { anywhere, type Case, nowhere, onTheWay, warningsOf } from "./Case.ts"
 import { thriftily } from "./DownloadRatio.ts"
 import { Environment } from "./Environment.ts"
 import type { Trap } from "./Proxy.ts"
@@ -61,6 +61,15 @@ const changedMeanwhile: Case = {
   changing: true
 }
 
+/** A download that resumes keeps each record once, whether or not a product is to be removed in that run. */
+const resumed: Case = {
+  ...fromSource("cut-between-lines", "succeeded"),
+  demands: (runId) =>
+    Effect.map(warningsOf(runId), (warnings) =>
+      warnings.includes("repeat a product id") ? [`records were kept twice: ${warnings}`] : []
+    )
+}
+
 /** What the source does wrong once is made up for; what it goes on doing wrong fails the run. */
 export const sourceFaults: ReadonlyArray<Case> = [
   anywhere("source: cut at any byte", "source", (dice, { streamBytes }) => cutAt(afterBytes(dice.int(1, streamBytes)))),
@@ -73,7 +82,8 @@ export const sourceFaults: ReadonlyArray<Case> = [
   cutFiveTimes,
   changedMeanwhile,
   { ...fromSource("change-mid-stream", "succeeded"), changing: true },
-  ...["cut-between-lines", "stall", "error-line", "gap", "server-error"].map((fault) => fromSource(fault, "succeeded")),
+  resumed,
+  ...["stall", "error-line", "gap", "server-error"].map((fault) => fromSource(fault, "succeeded")),
   ...["reset", "cut-mid-line", "duplicate-line", "wrong-total", "total-changes", "html", "maintenance"].map(
     (fault) => ({
       ...fromSource(fault, "succeeded"),
