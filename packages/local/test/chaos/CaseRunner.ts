@@ -5,7 +5,7 @@ import { type Case, diceOf, type Outcome, post } from "./Case.ts"
 import { spoil, toSpoil } from "./CorruptLine.ts"
 import { Environment, type Notification } from "./Environment.ts"
 import { changesOf, differing, keeping, kinds, published, stored, type Table } from "./ExpectedTable.ts"
-import { chunkSize, endWithin, reachWithin, settleWithin, strikeWithin } from "./Figures.ts"
+import { abandonWithin, chunkSize, endWithin, reachWithin, settleWithin, strikeWithin } from "./Figures.ts"
 
 type Ended = Notification["run"]
 
@@ -174,3 +174,15 @@ export const play = (one: Case, seed: number, left: Table) =>
     if (endingOf(run) !== due) found.push(`${endingOf(run)} where ${due} was due: ${run.failure?.message}`)
     return { status: run.status, violations: found, recovery, table } satisfies Played
   }).pipe(Effect.scoped)
+
+/** Ends what a case that could not be played to its end has left behind, so that it does not fail the cases after it. */
+export const abandon = Effect.gen(function* () {
+  const { kill } = yield* Environment
+  const sql = yield* SqlClient
+  yield* kill("second")
+  const left = yield* sql<{ readonly id: string }>`SELECT id FROM medipim.sync_runs WHERE status = 'running'`
+  for (const { id } of left) {
+    yield* post(`/runs/${id}/cancel`)
+    yield* endOf(id, abandonWithin)
+  }
+})

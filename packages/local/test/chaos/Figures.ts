@@ -17,6 +17,8 @@ export const reachWithin = "40 seconds"
 export const strikeWithin = 45_000
 /** Milliseconds; a run that has not ended this long after the fault hangs. */
 export const endWithin = 120_000
+/** Milliseconds; a cancelled run has ended this long afterwards. */
+export const abandonWithin = 60_000
 /** Nothing works on a run any more this long after its end. */
 export const settleWithin = "30 seconds"
 /** A cancelled run has ended after so many milliseconds. */

@@ -6,16 +6,19 @@ import { Environment, headers } from "./Environment.ts"
 import { held } from "./Held.ts"
 import { readsPart, stores, storesManifest } from "./StoreRoutes.ts"
 
-/** What a run says that it waits for, as its record or a service shows it. */
-const waits = Effect.fnUntraced(function* (runId: string) {
-  const { orchestrators, fetcherStatus, maintainerStatus } = yield* Environment
-  const shown = yield* Effect.tryPromise(async () => {
-    const answer = await fetch(`${orchestrators[0]}/runs/${runId}`, { headers })
-    return answer.ok ? await answer.text() : ""
-  }).pipe(Effect.orElseSucceed(() => ""))
-  // Its record is in the database: while that is away the services alone can tell.
-  const told = yield* Effect.all([fetcherStatus, maintainerStatus]).pipe(Effect.orElseSucceed(() => []))
-  return { shown, told: JSON.stringify(told) }
+/** What a run says that it waits for, as its record shows it; nothing while the orchestrator does not answer. */
+const recordShows = (runId: string) =>
+  Effect.flatMap(Environment, ({ orchestrators }) =>
+    Effect.tryPromise(async (signal) => {
+      const answer = await fetch(`${orchestrators[0]}/runs/${runId}`, { headers, signal })
+      return answer.ok ? await answer.text() : ""
+    })
+  )
+
+/** The same as the services show it. The record is in the database: while that is away they alone can tell. */
+const servicesShow = Effect.gen(function* () {
+  const { fetcherStatus, maintainerStatus } = yield* Environment
+  return JSON.stringify(yield* Effect.all([fetcherStatus, maintainerStatus], { concurrency: 2 }))
 })
 
 /** Something is away for as long as outages last, and the run shows what it waits for. */
@@ -35,9 +38,11 @@ const outage = (
       what === "database" ? [stopDatabase, startDatabase] : [proxies[what].away(true), proxies[what].away(false)]
     yield* go
     yield* open
-    const shown = waits(runId).pipe(
+    const shown = (what === "database" ? servicesShow : recordShows(runId)).pipe(
+      Effect.timeout("5 seconds"),
+      Effect.orElseSucceed(() => ""),
       Effect.repeat({
-        until: ({ shown, told }) => (what === "database" ? told : shown).includes(`"what":"${waitsFor}"`),
+        until: (text) => text.includes(`"what":"${waitsFor}"`),
         schedule: Schedule.spaced("500 millis")
       }),
       Effect.timeoutOrElse({

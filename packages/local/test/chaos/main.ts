@@ -1,8 +1,8 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import { Cause, Effect, Layer } from "effect"
+import { Cause, Effect, Exit, Layer } from "effect"
 import { asked, problems, usage } from "./Arguments.ts"
 import type { Case } from "./Case.ts"
-import { type Played, play } from "./CaseRunner.ts"
+import { abandon, type Played, play } from "./CaseRunner.ts"
 import { databaseFaults } from "./DatabaseFaults.ts"
 import { Environment } from "./Environment.ts"
 import { stored, type Table } from "./ExpectedTable.ts"
@@ -68,12 +68,11 @@ const suite = Effect.gen(function* () {
   const noted = <E, R>(name: string, seed: number, played: (before: Table) => Effect.Effect<Played, E, R>) =>
     Effect.suspend(() => played(table)).pipe(
       Effect.catchCause((cause) =>
-        Effect.map(stored, (now) => ({
-          status: "unplayed",
-          violations: [Cause.pretty(cause)],
-          recovery: 0,
-          table: now
-        }))
+        Effect.gen(function* () {
+          const left = yield* Effect.exit(abandon)
+          const violations = [Cause.pretty(cause), ...(Exit.isFailure(left) ? [Cause.pretty(left.cause)] : [])]
+          return { status: "unplayed", violations, recovery: 0, table: yield* stored }
+        })
       ),
       Effect.flatMap((result) => note(name, seed, result))
     )
