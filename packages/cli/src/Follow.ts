@@ -64,7 +64,7 @@ export const follow = Effect.fn("Follow.run")(function* (runId: string) {
     Effect.flatMap((events) =>
       events.pipe(
         Stream.mapError((error) => {
-          // A stream that broke on its way, between two lines or in one; a page of the web is no line either.
+          // A stream that broke, between two lines or in one; a page of the web is no line either.
           const isCut = error._tag === "HttpClientError" || (heard && error.message.includes("unterminated"))
           return isCut ? lost : outcome(error)
         }),
@@ -85,7 +85,7 @@ export const follow = Effect.fn("Follow.run")(function* (runId: string) {
     Effect.ensuring(Effect.sync(painter.clear)),
     Effect.onInterrupt(() =>
       Effect.sync(() =>
-        screen.write(`Sync ${runId} goes on. ${shown("watch")} follows it, ${shown("cancel")} stops it.\n`)
+        screen.write(`Sync ${runId} continues. ${shown("watch")} follows it, ${shown("cancel")} stops it.\n`)
       )
     )
   )

@@ -17,7 +17,7 @@ const codeOf = (cause: Cause.Cause<unknown>): number => {
   return CliError.isCliError(error) ? exitCodes.usage : exitCodes.failed
 }
 
-const told = (error: unknown): Effect.Effect<void> =>
+const logError = (error: unknown): Effect.Effect<void> =>
   error instanceof Outcome && error.message !== "" ? printError(error.message) : Effect.void
 
 /** Before anything is read or asked: a lost `--dry-run` would be a real sync. */
@@ -29,7 +29,7 @@ const nothingLost = Effect.suspend(() => {
 NodeRuntime.runMain(
   nothingLost.pipe(
     Effect.andThen(Command.run(medipim, { version: "0.1.0" })),
-    Effect.tapError(told),
+    Effect.tapError(logError),
     Effect.provide(Layer.mergeAll(NodeServices.layer, NodeHttpClient.layerUndici, settings))
   ),
   {

@@ -112,7 +112,7 @@ export const operatorVariables = {
     expects: "a certificate in PEM form",
     purpose: "certificate of the authority that signed the database's"
   },
-  NOTIFY_URL: { ...httpUrl, purpose: "told how each run ends: POST of JSON {text, run}; may hold a token" }
+  NOTIFY_URL: { ...httpUrl, purpose: "receives the result of each run: POST of JSON {text, run}; may hold a token" }
 }
 
 /**

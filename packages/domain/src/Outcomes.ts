@@ -4,7 +4,7 @@ import { described } from "./Described.ts"
 /** A number of things, 0 or more. */
 export const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
-/** What a record turned out to be, as far as its chunk alone can tell. */
+/** Outcome of a record, as far as its chunk alone shows it. */
 export const chunkOutcomes = {
   inserted: described(Count, "Products that were not in the table."),
   updated: described(Count, "Products whose content changed."),

@@ -6,7 +6,7 @@ const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
 /**
  * A stretch of lines of the snapshot, compressed. Lines are whole; only one that is longer than `longestLine` may begin in
- * a part and go on in the next ones.
+ * a part and continue in the next ones.
  */
 export const Part = Schema.Struct({
   key: Schema.String,

@@ -130,7 +130,7 @@ export class Download extends Context.Service<
         ) {
           const cutter = makePartCutter(cutting)
           let toldAt = Number.NEGATIVE_INFINITY
-          const tell = Effect.flatMap(elapsedMillis, (now) => {
+          const report = Effect.flatMap(elapsedMillis, (now) => {
             if (now - toldAt < progressEveryMillis) return Effect.void
             toldAt = now
             return onProgress(cutter.progress())
@@ -138,7 +138,7 @@ export class Download extends Context.Service<
           const cut = (chunk: Uint8Array | typeof end) =>
             Effect.tap(
               orBroken(() => (chunk === end ? cutter.finish() : cutter.take(chunk))),
-              tell
+              report
             )
           let uploads = 0
           const uploading = <A, E>(save: Effect.Effect<A, E>) =>
@@ -211,13 +211,14 @@ export class Download extends Context.Service<
           return manifest
         })
 
-        const told = (error: StreamBroken) => Effect.andThen(Effect.logWarning(error.message), Metric.update(breaks, 1))
+        const logBreak = (error: StreamBroken) =>
+          Effect.andThen(Effect.logWarning(error.message), Metric.update(breaks, 1))
 
         const run = Effect.fn("Download.run")(function* (id: SnapshotId, onProgress: OnProgress) {
           const complete = yield* snapshots.find(id)
           if (Option.isSome(complete)) return complete.value
           return yield* attempt(id, onProgress).pipe(
-            Effect.tapErrorTag("StreamBroken", told),
+            Effect.tapErrorTag("StreamBroken", logBreak),
             Effect.retry(resumes),
             Effect.retry(slowResumes),
             Effect.tapError((error) =>

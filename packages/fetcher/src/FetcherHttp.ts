@@ -68,11 +68,11 @@ const fetcherLayer = HttpApiBuilder.group(
         const snapshotId = payload?.snapshotId ?? (yield* newId)
         yield* job.assertFree
         return jobEvents(
-          (tell) =>
+          (emit) =>
             job
               .run(snapshotId, (note) =>
                 download.run(snapshotId, (progress) =>
-                  Effect.andThen(note(progress), tell(progressEvent(snapshotId, progress)))
+                  Effect.andThen(note(progress), emit(progressEvent(snapshotId, progress)))
                 )
               )
               .pipe(Effect.map((manifest) => ({ _tag: "Completed", snapshot: summaryOf(manifest) }) as const)),

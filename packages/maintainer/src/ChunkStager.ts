@@ -87,7 +87,7 @@ export class ChunkStager extends Context.Service<
         const staging = yield* StagingTables
         const sql = yield* SqlClient
 
-        /** Lines whose id only parsing could tell are looked up in a second question; they are rare. */
+        /** Lines whose id only parsing gives are looked up in a second query; they are rare. */
         const decideBatch = Effect.fnUntraced(function* (lines: ReadonlyArray<StoredLine>, winner: Winner) {
           const peeked = lines.map(peekStoredLine)
           const known = yield* staging.lookupProducts(peeked.flatMap(({ id }) => (id === undefined ? [] : [id])))

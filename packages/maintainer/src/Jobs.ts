@@ -19,10 +19,10 @@ export class Jobs extends Context.Service<
     readonly chunks: () => ReadonlyArray<RunningChunk>
     readonly publishing: () => RunId | null
     readonly assertFree: (request: StageRequest) => Effect.Effect<void, Busy>
-    /** Runs the staging of a chunk, waiting for its turn; `tell` keeps its counts. Fails while the chunk is being staged. */
+    /** Runs the staging of a chunk, waiting for its turn; `report` keeps its counts. Fails while the chunk is being staged. */
     readonly staging: <A, E, R>(
       request: StageRequest,
-      work: (tell: (counts: ChunkCounts) => Effect.Effect<void>) => Effect.Effect<A, E, R>
+      work: (report: (counts: ChunkCounts) => Effect.Effect<void>) => Effect.Effect<A, E, R>
     ) => Effect.Effect<A, E | Busy, R>
     readonly publish: <A, E, R>(runId: RunId, work: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   }

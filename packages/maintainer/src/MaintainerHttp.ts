@@ -80,11 +80,11 @@ const maintainerLayer = HttpApiBuilder.group(
         const { runId, offset } = payload
         yield* jobs.assertFree(payload)
         return jobEvents(
-          (tell) =>
+          (emit) =>
             jobs
               .staging(payload, (note) =>
                 stage.chunk(payload, (counts) =>
-                  Effect.andThen(note(counts), tell({ _tag: "Progress", runId, offset, counts } as const))
+                  Effect.andThen(note(counts), emit({ _tag: "Progress", runId, offset, counts } as const))
                 )
               )
               .pipe(Effect.map((staged) => ({ _tag: "Completed", runId, offset, ...staged }) as const)),

@@ -89,7 +89,7 @@ export class SnapshotSelection extends Context.Service<
         // A new database has published nothing yet: nothing there can be newer.
         if (Option.isNone(yield* ask(order.current))) return first
         return yield* noSnapshot(
-          `No run of this database fetched any of the ${unknown.length} snapshots, so nothing tells which of them is the ` +
+          `No run of this database fetched any of the ${unknown.length} snapshots, so nothing shows which of them is the ` +
             `newest. Name one with snapshotId, for example ${first.snapshotId}, or run a full sync.`
         )
       })

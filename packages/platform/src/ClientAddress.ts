@@ -19,9 +19,9 @@ export const clientAddress = (request: {
   readonly onFly: boolean
 }): string => {
   const peer = plain(request.peer)
-  const told = plain(request.flyClientIp ?? "")
+  const claimed = plain(request.flyClientIp ?? "")
   const fromProxy = request.onFly && isIPv4(peer) && proxies.check(peer)
-  return fromProxy && (isIPv4(told) || isIPv6(told)) ? told : peer
+  return fromProxy && (isIPv4(claimed) || isIPv6(claimed)) ? claimed : peer
 }
 
 /** Eight groups of an IPv6 address, written out. */

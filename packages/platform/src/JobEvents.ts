@@ -29,7 +29,7 @@ const failedOf = <E extends JobError>(cause: Cause.Cause<E>, retryable: (error: 
  * and dies with the request: a disconnect interrupts it.
  */
 export const jobEvents = <Event, Last, E extends JobError, R>(
-  job: (tell: (event: Event) => Effect.Effect<void>) => Effect.Effect<Last, E, R>,
+  job: (emit: (event: Event) => Effect.Effect<void>) => Effect.Effect<Last, E, R>,
   retryable: (error: E) => boolean
 ): Stream.Stream<Event | Last | Failed | typeof Heartbeat.Type, never, R> =>
   Stream.callback<Event | Last | Failed, never, R>(

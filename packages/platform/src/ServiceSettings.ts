@@ -117,7 +117,11 @@ export const serverSettings = (portVariable: string, defaultPort: number) => ({
   metricsPort: withDefault("METRICS_PORT", "port of the metrics of this service", port, 9091),
   adminKey: required(...operatorSecret("ADMIN_KEY")),
   previousAdminKey: optional(...operatorSecret("ADMIN_KEY_PREVIOUS")),
-  flyAppName: optional("FLY_APP_NAME", "set by Fly.io: there the proxy tells the address of a client", text)
+  flyAppName: optional(
+    "FLY_APP_NAME",
+    "set by Fly.io: there the address of a client comes from a header of the proxy",
+    text
+  )
 })
 
 /** Of services that others wake when they need them. */

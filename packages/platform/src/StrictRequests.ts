@@ -38,7 +38,7 @@ const withoutEmptyBody = (request: HttpServerRequest.HttpServerRequest): HttpSer
   return isEmpty ? request.modify({ headers: Headers.remove(headers, "content-type") }) : request
 }
 
-const told: Readonly<Record<number, readonly [tag: string, message: string]>> = {
+const standardAnswers: Readonly<Record<number, readonly [tag: string, message: string]>> = {
   404: ["NotFound", "There is no such route. GET /docs shows them all, with their methods."],
   413: ["TooLarge", "The body is larger than any request of this service."],
   415: ["UnsupportedMediaType", "The body must be JSON: content-type application/json."],
@@ -54,7 +54,7 @@ const saysNothing = ({ body, headers }: HttpServerResponse.HttpServerResponse): 
 const asJson = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
   const { status, headers } = response
   if (status < 400 || !saysNothing(response)) return response
-  const [_tag, message] = told[status] ?? ["Refused", "The request cannot be answered."]
+  const [_tag, message] = standardAnswers[status] ?? ["Refused", "The request cannot be answered."]
   return HttpServerResponse.jsonUnsafe(
     { _tag, message },
     { status, headers: Headers.removeMany(headers, ["content-type", "content-length"]) }

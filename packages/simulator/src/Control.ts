@@ -79,7 +79,7 @@ export interface Answer {
 const ok = (body: unknown): Answer => ({ status: 200, body })
 
 /** How many faults wait for their request, and how many have come about since the start. */
-const told = (faults: Faults): Answer => ok({ armed: faults.armed(), struck: faults.struck() })
+const faultsAnswer = (faults: Faults): Answer => ok({ armed: faults.armed(), struck: faults.struck() })
 
 /** The routes that tests and demonstrations use to change what MediPim says. */
 export const control = (
@@ -105,13 +105,13 @@ export const control = (
       case "POST /control/changes":
         return ok(applyChanges(catalogue, decodeChanges(body)))
       case "GET /control/faults":
-        return told(faults)
+        return faultsAnswer(faults)
       case "POST /control/faults":
         faults.arm(decodeFault(body))
-        return told(faults)
+        return faultsAnswer(faults)
       case "DELETE /control/faults":
         faults.clear()
-        return told(faults)
+        return faultsAnswer(faults)
       default:
         return { status: 404, body: { error: `there is no ${route}` } }
     }
