@@ -20,7 +20,7 @@ const filter: Form<SourceRequest["filter"]> = {
   expects: 'a JSON object such as {"organization":[2050]}'
 }
 
-/** Who asks MediPim: what this is, in which version, and how to reach who runs it. */
+/** The User-Agent sent to MediPim: product, version and how to reach the operator. */
 export const userAgent = (contact: string): string => `MediPim-AU-Sync/${version} (${contact})`
 
 /** It stands in a header. */

@@ -41,7 +41,7 @@ const retryAfterOf = (header: string | undefined, now: number): Duration.Duratio
 const isPassing = (status: number): boolean => status === 408 || status === 429 || status >= 500
 
 const broken = (fault: "connection" | "stalled", detail: string): StreamBroken =>
-  // How far the stream was is known to the one who counts its lines.
+  // The caller counts the lines, so it knows the position.
   new StreamBroken({ fault, received: 0, expected: 0, detail })
 
 /** The bytes of an answer, decompressed; `None` for a coding that was not asked for. */

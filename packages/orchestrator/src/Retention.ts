@@ -6,7 +6,7 @@ import type { SqlError } from "effect/sql/SqlError"
 const batch = 2000
 /** Runs that are kept however old they are: they order the snapshots that may still be stored. */
 const runsKept = 50
-/** How long the workflow engine's record of a run that has ended is kept, for who looks for a fault. */
+/** How long the workflow engine's record of a run that has ended is kept, for diagnosis. */
 const engineDays = 7
 /** Rejected lines kept of a run that published nothing: so many for each reason, and so many in all... */
 const sample = { ofReason: 20, ofRun: 500 }

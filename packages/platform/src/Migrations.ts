@@ -22,7 +22,7 @@ const loader = PgMigrator.fromRecord({
   "0007_waits": waits
 })
 const table = "migrations"
-/** Any number, the same in every process: who holds it migrates. */
+/** Key of the advisory lock for migrations: any number, the same in every process. */
 const migrationLock = 0x4d504155
 
 /**

@@ -38,8 +38,8 @@ export const isPassing = (error: SqlError): boolean =>
   error.isRetryable || passingState.test(String((error.reason.cause as { readonly code?: unknown } | undefined)?.code))
 
 /**
- * For a transaction that holds what others wait for: who has not said anything for a minute in it, though the connection
- * stands, is gone. Between its statements a service only counts and decides.
+ * For a transaction whose locks block others: Postgres aborts it after 60 s without a statement, so that a hung client does
+ * not keep its row locks. Between its statements a service only counts and decides.
  */
 export const abortIdleTransaction = "SET LOCAL idle_in_transaction_session_timeout = '60s'"
 

@@ -29,7 +29,7 @@ const always = {
   "cache-control": "no-store"
 }
 
-/** A year. Only for who came by TLS: without it browsers must not listen to it (RFC 6797, section 8.1). */
+/** One year. Only sent over TLS: without it browsers must ignore the header (RFC 6797, section 8.1). */
 const byTls = { "strict-transport-security": "max-age=31536000" }
 
 const headersFor = (

@@ -35,8 +35,8 @@ const holds = (held: string | undefined, etag: string): boolean =>
   (held ?? "").split(",").some((one) => one.trim() === "*" || one.trim().replace(/^(?!W\/)/, "W/") === etag)
 
 /**
- * A route whose answer is always the same: made once, sent from one buffer, compressed for those who take gzip, and not
- * sent at all to those who have it.
+ * A route whose answer is always the same: made once, sent from one buffer, compressed for clients that accept gzip, and
+ * answered with 304 when the client has it already.
  */
 export const staticAnswer = <E, R>(answer: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) => {
   let kept: Page | undefined
