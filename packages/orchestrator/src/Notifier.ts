@@ -10,7 +10,7 @@ export class NotificationFailed extends Data.TaggedError("NotTold")<{
 }> {}
 
 /** Retries a receiver that is unavailable for a moment, but not for long. */
-const persistence = {
+const retryPolicy = {
   while: ({ passing }: NotificationFailed) => passing,
   schedule: Schedule.exponential("500 millis").pipe(Schedule.jittered),
   times: 4
@@ -64,7 +64,7 @@ export class Notifier extends Context.Service<
               passing: status === 429 || status >= 500
             })
           }
-        }, Effect.retry(persistence))
+        }, Effect.retry(retryPolicy))
 
         return Notifier.of({
           send: (run) =>
