@@ -35,7 +35,7 @@ export interface Service {
   readonly variable: string
   /** What the variable says, without user, password and query. */
   readonly address: string
-  /** Whether it has answered yet. What does not fit its schema is an answer then; before, it is an option. */
+  /** Whether it has answered yet: a schema error means a bad answer then, and a bad option before. */
   readonly hasAnswered: () => boolean
 }
 
@@ -67,7 +67,7 @@ const answerOf = (reason: HttpClientError.HttpClientErrorReason): string => {
   return typeof code === "string" ? code : reason._tag
 }
 
-/** How an answer is none of this service; `undefined` when none came, or when it was cut or may be another one later. */
+/** Why the answer did not come from this service; `undefined` without an answer, or when a retry may give another one. */
 const otherwiseAnswered = (error: ClientError, { hasAnswered }: Service): string | undefined => {
   if (error._tag === "SchemaError") return hasAnswered() ? error.message.split("\n")[0] : undefined
   if (!HttpClientError.isHttpClientError(error)) return undefined

@@ -163,7 +163,7 @@ export const valuesLost = (fields: ReadonlyArray<LostField>): string | undefined
  * Why products that the snapshot does not name stay, or `undefined` when they may be removed: only the whole of the newest
  * complete snapshot in which every line gave its product's id, once, proves that a product is gone.
  */
-export const removalsOff = (staged: Staged, { snapshot, records }: Scope): string | undefined => {
+export const reasonNotToRemove = (staged: Staged, { snapshot, records }: Scope): string | undefined => {
   if (!snapshot.complete) return "the snapshot is not complete"
   // What came after this snapshot is not missing from it.
   if (staged.newerPublished !== null) return `a newer snapshot (${staged.newerPublished}) was published before`
@@ -194,7 +194,7 @@ export const lossWarnings = (fields: ReadonlyArray<LostField>): ReadonlyArray<st
 
 /** What a person should know of a run that publishes. */
 export const warningsOf = (staged: Staged, scope: Scope): ReadonlyArray<string> => {
-  const keep = removalsOff(staged, scope)
+  const keep = reasonNotToRemove(staged, scope)
   return [
     ...(keep === undefined ? [] : [`No product was removed: ${keep}.`]),
     ...(staged.newerPublished === null || staged.inserted + staged.restored === 0

@@ -14,7 +14,10 @@ export type RunStatus = typeof RunStatus.Type
 export const Progress = Schema.Struct({
   fetched: described(Schema.Boolean, "True once the snapshot is complete in the store."),
   recordsFetched: described(Count, "Records downloaded so far."),
-  recordsTotal: described(Count, "Records in the snapshot, as the source announced them; 0 until it did."),
+  recordsTotal: described(
+    Count,
+    "Records that this run has to process: all of the snapshot, or the range asked for; 0 until the source announced them."
+  ),
   bytesFetched: described(Count, "Bytes received from the source, uncompressed."),
   chunksProcessed: described(Count, "Chunks staged so far."),
   chunksTotal: described(Count, "Chunks of the run; 0 until the snapshot is complete."),
@@ -27,7 +30,7 @@ export const Progress = Schema.Struct({
   etaSeconds: described(Schema.NullOr(Count), "Estimated seconds to the end; null when unknown."),
   errors: described(
     Schema.Array(Schema.String),
-    "Messages for people: warnings that did not stop the run, and the error that did."
+    "Warnings for people; none of them stopped the run. What did is in failure."
   )
 })
 export type Progress = typeof Progress.Type
@@ -88,7 +91,7 @@ export const Run = Schema.Struct({
   failure: described(Schema.NullOr(RunFailure), "Why the run failed; null unless it did."),
   startTime: described(Schema.String, "When the run was created, ISO 8601 in UTC, by the clock of the database."),
   endTime: described(Schema.NullOr(Schema.String), "When the run ended, ISO 8601 in UTC; null while it is running."),
-  published: described(Schema.Boolean, "True once this run has changed the catalogue.")
+  published: described(Schema.Boolean, "True once the publish of this run has committed, also when nothing differed.")
 })
 export type Run = typeof Run.Type
 

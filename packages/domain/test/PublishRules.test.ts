@@ -3,8 +3,8 @@ import {
   countsOf,
   incompleteness,
   nothingToPublish,
+  reasonNotToRemove,
   refusalOf,
-  removalsOff,
   type Scope,
   type Staged,
   tooManyRejected,
@@ -136,7 +136,7 @@ describe("Removals", () => {
     ["are off when a rejected line has no id", { rejectedWithoutId: 1 }, {}, /1 rejected lines have no product id/],
     ["are off when a product comes twice", { distinct: 98 }, {}, /2 lines repeat a product id/]
   ])("%s", (_name, differs, of, why) => {
-    const said = removalsOff({ ...staged, ...differs }, { ...scope, ...of })
+    const said = reasonNotToRemove({ ...staged, ...differs }, { ...scope, ...of })
     if (why === undefined) assert.isUndefined(said)
     else assert.match(said ?? "", why)
   })

@@ -12,12 +12,12 @@ export type Failed = typeof Failed.Type
 /** Keeps the connection of a silent job alive, so that no proxy closes it. */
 export const Heartbeat = Schema.TaggedStruct("Heartbeat", {})
 
-/** The service does one job at a time, and that job is another one. */
+/** The service is already doing work that this request conflicts with. */
 export class Busy extends Schema.TaggedError<Busy>()(
   "Busy",
   {
     message: described(Schema.String, "What the service is doing."),
-    job: described(Schema.String, "Identifier of the run or snapshot that it is working on; may be empty.")
+    job: described(Schema.String, "The run, chunk (run id and offset) or snapshot that it is working on; may be empty.")
   },
   { httpApiStatus: 409 }
 ) {}

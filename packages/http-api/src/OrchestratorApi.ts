@@ -46,7 +46,7 @@ export const OrchestratorStatus = Schema.Struct({
   runId: described(Schema.NullOr(RunId), "The running sync; null without one."),
   mode: described(Schema.NullOr(Run.fields.mode), "Its mode."),
   startTime: described(Schema.NullOr(Schema.String), "When it began, ISO 8601 in UTC."),
-  progress: described(Progress, "How far it is; all zero without one."),
+  progress: described(Progress, "Progress of the running sync, or of the last run; all zero before the first."),
   waitingFor: Schema.optionalKey(described(Schema.Array(Wait), "Dependencies that the running sync is waiting for.")),
   lastRun: described(Schema.NullOr(Run), "The last run that has ended."),
   lastSuccessAt: described(
@@ -61,7 +61,7 @@ export const OrchestratorStatus = Schema.Struct({
   ),
   stale: described(
     Schema.Boolean,
-    `True unless that was in the last ${freshForHours} hours, by the clock of the database.`
+    `True unless requestedAt is within the last ${freshForHours} hours, by the clock of the database.`
   ),
   nextScheduledRun: described(
     Schema.NullOr(Schema.String),

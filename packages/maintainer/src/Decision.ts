@@ -30,10 +30,10 @@ export const peekStoredLine = (line: StoredLine): Peeked => {
 }
 
 /** The columns of a product whose values came in an unknown shape: they keep what is stored. */
-interface Understood {
+interface UnknownColumns {
   readonly unknown: ReadonlyArray<SourceColumn>
 }
-const all: Understood["unknown"] = []
+const noneUnknown: UnknownColumns["unknown"] = []
 
 interface Rejected {
   readonly _tag: "rejected"
@@ -43,8 +43,8 @@ interface Rejected {
 
 /** What is to be done with a line. */
 export type Decision =
-  | (Understood & { readonly _tag: "unchanged" | "stale"; readonly id: string })
-  | (Understood & {
+  | (UnknownColumns & { readonly _tag: "unchanged" | "stale"; readonly id: string })
+  | (UnknownColumns & {
       readonly _tag: "inserted" | "updated" | "restored"
       readonly row: ProductRow
       readonly lineHash: string | null
@@ -56,10 +56,10 @@ export const isSame = ({ lineHash }: Peeked, known: Known | undefined): boolean 
   known !== undefined && !known.removed && lineHash !== undefined && known.line_hash === lineHash
 
 /** The decision for such a line: its product was understood whole when it was stored. */
-export const unchanged = (id: string): Decision => ({ _tag: "unchanged", id, unknown: all })
+export const unchanged = (id: string): Decision => ({ _tag: "unchanged", id, unknown: noneUnknown })
 
 export type Decoded =
-  | (Understood & { readonly _tag: "row"; readonly row: ProductRow; readonly lineHash: string | null })
+  | (UnknownColumns & { readonly _tag: "row"; readonly row: ProductRow; readonly lineHash: string | null })
   | Rejected
 
 /** Takes a line apart; what cannot be read or stored is rejected with its reason, and with its id if it has one. */

@@ -9,7 +9,7 @@ interface RunningChunk {
   readonly counts: ChunkCounts
 }
 
-/** Chunks staged at once, of all callers; the others wait. Each holds one part in memory, 32 MB at most. */
+/** Chunks staged at once, of all callers; the others wait. Each holds one compressed part in memory. */
 const chunksAtOnce = 3
 
 /** What this process is working on, for `GET /status` and to keep one chunk from being staged twice at once. */

@@ -145,7 +145,7 @@ export class ProductTable extends Context.Service<
           FROM unnest(${removed}::text[]) AS r(id) LEFT JOIN public.products AS p
             ON p.id = r.id AND p.last_run_id = ${runId} AND p.removed_at IS NOT NULL
           WHERE p.id IS NULL`
-        const [untold] = yield* sql<Wrong>`
+        const [missingHistory] = yield* sql<Wrong>`
           SELECT count(*)::int AS rows, coalesce(min(w.id), '') AS example
           FROM (SELECT id FROM medipim.stage_products WHERE run_id = ${runId} UNION ALL SELECT unnest(${removed}::text[]))
             AS w(id) LEFT JOIN medipim.product_changes AS c ON c.run_id = ${runId} AND c.product_id = w.id
@@ -162,7 +162,7 @@ export class ProductTable extends Context.Service<
           ...describe("products are not in the table as they were written", changed ?? nothing),
           ...describe("products were not removed", gone ?? nothing),
           ...describe("products that did not change are missing in the table, or were removed", missing ?? nothing),
-          ...describe("changes are missing in medipim.product_changes", untold ?? nothing)
+          ...describe("changes are missing in medipim.product_changes", missingHistory ?? nothing)
         ]
       })
 

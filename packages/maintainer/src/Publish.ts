@@ -6,8 +6,8 @@ import {
   countsOf,
   type PublishCounts,
   PublishRefused,
+  reasonNotToRemove,
   refusalOf,
-  removalsOff,
   type Scope,
   type Staged,
   warningsOf
@@ -49,7 +49,7 @@ const growthWorthAnalysing = 1000
  */
 const isUpToDate = (staged: Staged, scope: Scope, removed: ReadonlyArray<string>): boolean =>
   staged.inserted + staged.updated + staged.restored + staged.rejected === 0 &&
-  removalsOff(staged, scope) === undefined &&
+  reasonNotToRemove(staged, scope) === undefined &&
   removed.length === 0 &&
   staged.present === staged.distinct
 
@@ -95,7 +95,7 @@ export class Publish extends Context.Service<
           if (published !== undefined) return published
 
           const staged = yield* transaction.staged(runId, manifest.snapshotId, range)
-          const removed = removalsOff(staged, scope) === undefined ? yield* transaction.missing(runId) : []
+          const removed = reasonNotToRemove(staged, scope) === undefined ? yield* transaction.missing(runId) : []
           const counts = countsOf(staged, range.limit, removed.length)
           const refuse = (reason: PublishRefused["reason"], message: string) =>
             new PublishRefused({ reason, message: `Nothing was published: ${message}`, counts })

@@ -30,7 +30,7 @@ const lineBytes = "coalesce(line_bytes, length(raw))"
 const defaultSize = 50
 /** A batch of waiting lines ends once it holds so much; a line alone may be larger. */
 const batchBytes = 4 * 1024 * 1024
-/** A list shows this much of a line; the table keeps all of it. */
+/** A list shows at most this much of a line. */
 const shownBytes = 65_536
 
 /** Lines that could not be decoded. */

@@ -193,7 +193,7 @@ export class Steps extends Context.Service<
                 if (yield* surviving(records.isNotified(runId))) return null
                 const run = yield* Effect.map(surviving(records.find(runId)), Option.getOrThrow)
                 yield* notifier.send({ ...run, ...ending })
-                // Told twice is better than taken for untold.
+                // At least once: a duplicate notification is better than a lost one.
                 yield* Effect.ignore(records.markNotified(runId), { log: "Warn" })
                 return null
               }).pipe(Effect.catch(({ message }) => Effect.succeed(`Nobody was notified: ${message}`)))

@@ -10,8 +10,8 @@ export class Waits extends Context.Reference<Map<symbol, Wait>>("platform/Waits"
 export const currentWaits = Effect.map(Waits, (waits): ReadonlyArray<Wait> => [...waits.values()])
 
 /**
- * The one policy for outages of the store, the database, the source or a service. A step that meets an outage asks
- * again for so long before it fails. It is met where the network is met; what calls a step does not wait once more.
+ * The one policy for outages of the store, the database, the source or a service. Work
+ * that meets one is retried for this long, next to the call that failed, before it fails.
  */
 export const outagePatience = Duration.seconds(150)
 

@@ -41,7 +41,7 @@ const headersFor = (
   "content-security-policy": isPage(response) ? forDocuments : forData,
   // What says itself how it may be kept is no secret.
   ...("cache-control" in response.headers ? { "cache-control": response.headers["cache-control"] } : {}),
-  // Who lies here gets a header that its own browser then obeys.
+  // A client that forges this header affects only its own browser.
   ...(headers["x-forwarded-proto"] === "https" ? byTls : {})
 })
 

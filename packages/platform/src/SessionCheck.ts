@@ -59,7 +59,7 @@ const assertOneServer = Effect.gen(function* () {
   )
 )
 
-/** What has our name and is not ours is not touched. */
+/** Refuses to touch an object that has our name and that we did not create. */
 export const assertOwnProducts = Effect.gen(function* () {
   const sql = yield* SqlClient
   const [found] = yield* sql<{ readonly kind: string }>`SELECT CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm'

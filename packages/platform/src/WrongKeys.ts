@@ -3,7 +3,7 @@ import { Cache, Clock, Duration, Effect } from "effect"
 /** A person who mistypes, or a script with an old key that is asked to stop, stays below it. */
 export const burst = 30
 const window = Duration.minutes(1)
-/** About 2 MB when it is full. Who has more addresses than this makes us forget some, and has a burst on each anyway. */
+/** About 2 MB when it is full. A caller with more addresses than this evicts entries, and has a burst on each anyway. */
 const mostClients = 10_000
 
 /** How many refusals this client has had in the current window, and the time until the window resets. */
