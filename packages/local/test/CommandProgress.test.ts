@@ -94,7 +94,7 @@ describe("The progress of a run", () => {
       assert.strictEqual(code, 130)
       assert.include(shown, "^C")
       const lines = screenOf(shown, 40)
-      assert.match(lines.join(""), /^Sync 20200101T000000Z-00000000 goes on\. .*stops it\.$/)
+      assert.match(lines.join(""), /^Sync 20200101T000000Z-00000000 continues\. .*stops it\.$/)
       assert.strictEqual(lines.at(-1), "", "the prompt begins on a line of its own")
     },
     20_000
