@@ -29,7 +29,7 @@ const phaseOf = ({ phase }: Run): string => (phase === "idle" ? "starting" : pha
 const kept = 3
 
 /** Shown while a run is notifying: it may have failed, and its percent is that of the work. */
-const notifying = "notifying  of how the run ended"
+const notifying = "notifying  the result of the run"
 
 /** Where a run is, with its percent where that means something. */
 export const phaseLine = (phase: Phase, { percent }: Progress): string =>
@@ -88,7 +88,7 @@ const changes = (counts: Omit<PublishCounts, "records">): ReadonlyArray<string> 
 const headline = (run: Run): string => {
   const seconds = secondsOf(run)
   const took = seconds === undefined ? "" : ` in ${duration(seconds)}`
-  const dry = run.options.dryRun === true ? " (dry run: nothing was written)" : ""
+  const dry = run.options.dryRun === true ? " (dry run: no product was written)" : ""
   return `Sync ${run.runId} ${run.status}${took}${dry}`
 }
 

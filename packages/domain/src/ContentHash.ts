@@ -2,7 +2,7 @@ import { hash } from "node:crypto"
 import { canonicalJson, isJsonObject, type JsonObject, makeShapes, objectText } from "./CanonicalJson.ts"
 
 /**
- * Part of every hash. Raise it when `Product.ts` maps a field differently: every stored row then counts as changed once
+ * Part of every hash. Raise it when a field is mapped differently (`ProductColumns.ts`, `SourceForms.ts`): every stored row then counts as changed once
  * and is written again.
  */
 export const mappingVersion = 3

@@ -81,7 +81,7 @@ export class FetcherGroup extends HttpApiGroup.make("fetcher", { topLevel: true 
     }).annotateMerge(
       operation(
         "Prune snapshots",
-        "Deletes the snapshots that are not in keep. The orchestrator calls it after every run that was not cancelled and not notification-only."
+        "Deletes the snapshots that are not in keep. The orchestrator calls it at the end of a run, unless that was cancelled or notification-only."
       )
     )
   )

@@ -74,7 +74,7 @@ export type PublishRequest = typeof PublishRequest.Type
 /** What a publish did, or in a dry run would do. */
 export const PublishResult = Schema.Struct({
   runId: described(RunId, "The run that was published."),
-  published: described(Schema.Boolean, "False in a dry run: nothing was written."),
+  published: described(Schema.Boolean, "False in a dry run: no product was written."),
   counts: described(PublishCounts, "What the publish did."),
   warnings: described(Schema.Array(Schema.String), "What a person should know, for example why no product was removed.")
 })

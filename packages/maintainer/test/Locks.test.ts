@@ -1,33 +1,22 @@
 import { assert, layer } from "@effect/vitest"
 import { currentWaits } from "@medipim/platform/Outage"
-import { Deferred, Effect, Fiber, Option, Schedule } from "effect"
+import { Effect, Fiber, Option, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { holdTransaction } from "../../platform/test/HeldTransaction.ts"
 import { Publish } from "../src/Publish.ts"
 import { empty, products, services, stagedRun, sync } from "./Fixture.ts"
 
 layer(services, { excludeTestServices: true, timeout: "60 seconds" })("A lock of somebody else", (it) => {
-  /** Holds a lock in a transaction of its own until the scope closes. */
-  const hold = Effect.fnUntraced(function* (statement: string) {
-    const sql = yield* SqlClient
-    const isHeld = yield* Deferred.make<void>()
-    yield* Effect.forkScoped(
-      sql.withTransaction(
-        Effect.andThen(sql.unsafe(statement), Effect.andThen(Deferred.succeed(isHeld, undefined), Effect.never))
-      )
-    )
-    yield* Deferred.await(isHeld)
-  })
-
   it.effect("on the staging tables, as a backup or an open table view has it, holds nothing up", () =>
     Effect.gen(function* () {
       yield* empty
       yield* sync(products(30))
       const staged = yield* stagedRun(products(40))
-      yield* hold("LOCK medipim.stage_products, medipim.stage_batches IN ACCESS SHARE MODE")
+      yield* holdTransaction("LOCK medipim.stage_products, medipim.stage_batches IN ACCESS SHARE MODE")
       const { counts } = yield* (yield* Publish).run(staged).pipe(Effect.timeout("10 seconds"))
       assert.deepInclude(counts, { inserted: 10, unchanged: 30 })
       const sql = yield* SqlClient
-      // Nobody waits for that.
+      // The publish answers before the staging tables are empty.
       yield* sql`SELECT FROM medipim.stage_products UNION ALL SELECT FROM medipim.stage_batches`.pipe(
         Effect.repeat({ until: (rows) => rows.length === 0, schedule: Schedule.spaced("50 millis") }),
         Effect.timeout("20 seconds")
@@ -60,7 +49,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("A lock of
       const staged = yield* stagedRun(products(31))
       const publishing = yield* Effect.scoped(
         Effect.gen(function* () {
-          yield* hold("LOCK public.products IN SHARE MODE")
+          yield* holdTransaction("LOCK public.products IN SHARE MODE")
           const fiber = yield* Effect.forkDetach((yield* Publish).run(staged))
           const [wait] = yield* currentWaits.pipe(
             Effect.repeat({ until: (waits) => waits.length > 0, schedule: Schedule.spaced("50 millis") }),

@@ -1,6 +1,7 @@
-import { Deferred, Effect, Fiber, Schedule, type Scope } from "effect"
+import { Effect, Schedule, type Scope } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import { holdTransaction } from "../../../platform/test/HeldTransaction.ts"
 import type { PostgresFailed } from "../../src/EmbeddedPostgres.ts"
 import type { ProgramFailed } from "../../src/Program.ts"
 import { Environment, headers, type ServiceName } from "./Environment.ts"
@@ -83,16 +84,7 @@ export const anywhere = (...fault: Parameters<typeof onTheWay>): Case => ({ ...o
 export const locked = (table: string): Case["begin"] =>
   Effect.fnUntraced(function* () {
     const sql = yield* SqlClient
-    const isLocked = yield* Deferred.make<void>()
-    const letGo = yield* Deferred.make<void>()
-    const holder = yield* Effect.forkScoped(
-      sql.withTransaction(
-        sql
-          .unsafe(`LOCK TABLE ${table} IN SHARE MODE`)
-          .pipe(Effect.andThen(Deferred.succeed(isLocked, undefined)), Effect.andThen(Deferred.await(letGo)))
-      )
-    )
-    yield* Deferred.await(isLocked)
+    const { release: open } = yield* holdTransaction(`LOCK TABLE ${table} IN SHARE MODE`)
     const waiting = sql<{
       readonly n: number
     }>`SELECT count(*)::int AS n FROM pg_locks JOIN pg_stat_activity USING (pid)
@@ -103,7 +95,7 @@ export const locked = (table: string): Case["begin"] =>
         Effect.asVoid,
         Effect.orDie
       ),
-      open: Effect.andThen(Deferred.succeed(letGo, undefined), Effect.ignore(Fiber.join(holder)))
+      open
     }
   })
 

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util"
-import { Effect, Schedule } from "effect"
+import { Effect, Exit, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { type Case, diceOf, type Outcome, post } from "./Case.ts"
 import { spoil, toSpoil } from "./CorruptLine.ts"
@@ -143,6 +143,8 @@ export const play = (one: Case, seed: number, left: Table) =>
     const after = keeping(rejected, before, yield* published(before))
     if (rejected.length > 0) yield* spoil
     const armed = yield* one.begin(dice)
+    // A case that fails half way leaves no trap to the next one.
+    yield* Effect.addFinalizer((exit) => (Exit.isFailure(exit) ? armed.open : Effect.void))
     const { body, status } = yield* post("/sync", { forceRefresh: true, chunkSize })
     if (status !== 202) return yield* Effect.fail(`POST /sync answered ${status}`)
     yield* armed.sprung.pipe(
@@ -177,8 +179,9 @@ export const play = (one: Case, seed: number, left: Table) =>
 
 /** Ends what a case that could not be played to its end has left behind, so that it does not fail the cases after it. */
 export const abandon = Effect.gen(function* () {
-  const { kill } = yield* Environment
+  const { control, kill } = yield* Environment
   const sql = yield* SqlClient
+  yield* control("DELETE /control/faults")
   yield* kill("second")
   const left = yield* sql<{ readonly id: string }>`SELECT id FROM medipim.sync_runs WHERE status = 'running'`
   for (const { id } of left) {

@@ -1,5 +1,6 @@
-import { Deferred, Effect, Fiber, Schedule } from "effect"
+import { Effect, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { holdTransaction } from "../../../platform/test/HeldTransaction.ts"
 import type { Case } from "./Case.ts"
 
 /** Of an advisory lock that nothing else takes. */
@@ -19,23 +20,13 @@ export const held = (table: string, passes = "true", event: "INSERT" | "UPDATE" 
     yield* sql.unsafe(`CREATE TRIGGER chaos_wait BEFORE ${event} ON ${table}
       FOR EACH ROW WHEN (${passes}) EXECUTE FUNCTION public.chaos_wait()`)
     yield* Effect.addFinalizer(() => Effect.orDie(drop))
-    const isHeld = yield* Deferred.make<void>()
-    const letGo = yield* Deferred.make<void>()
-    const holder = yield* Effect.forkScoped(
-      sql.withTransaction(
-        sql`SELECT pg_advisory_xact_lock(${key})`.pipe(
-          Effect.andThen(Deferred.succeed(isHeld, undefined)),
-          Effect.andThen(Deferred.await(letGo))
-        )
-      )
-    )
-    yield* Deferred.await(isHeld)
+    const { release: open } = yield* holdTransaction(`SELECT pg_advisory_xact_lock(${key})`)
     return {
       sprung: sql`SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = ${key} AND NOT granted`.pipe(
         Effect.repeat({ until: (waiting) => waiting.length > 0, schedule: Schedule.spaced("20 millis") }),
         Effect.asVoid,
         Effect.orDie
       ),
-      open: Effect.andThen(Deferred.succeed(letGo, undefined), Effect.ignore(Fiber.join(holder)))
+      open
     }
   })

@@ -15,7 +15,7 @@ const recordShows = (runId: string) =>
     })
   )
 
-/** The same as the services show it. The record is in the database: while that is away they alone can tell. */
+/** The same, as the services show it: during a database outage the record cannot be read. */
 const servicesShow = Effect.gen(function* () {
   const { fetcherStatus, maintainerStatus } = yield* Environment
   return JSON.stringify(yield* Effect.all([fetcherStatus, maintainerStatus], { concurrency: 2 }))

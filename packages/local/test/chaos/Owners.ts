@@ -1,6 +1,7 @@
 import { timedIdOf } from "@medipim/domain/Ids"
-import { Clock, Deferred, Effect, Schedule } from "effect"
+import { Clock, Effect, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { holdTransaction } from "../../../platform/test/HeldTransaction.ts"
 import { type Case, locked, nowhere, post, warningsOf } from "./Case.ts"
 import { endOf } from "./CaseRunner.ts"
 import { databaseFault, logsAfter } from "./DatabaseFaults.ts"
@@ -43,13 +44,7 @@ const losesRemovals: Omit<Case, "outcome"> = {
 const holding = (statement: string): Case["begin"] =>
   Effect.fnUntraced(function* () {
     const sql = yield* SqlClient
-    const isHeld = yield* Deferred.make<void>()
-    yield* Effect.forkScoped(
-      sql.withTransaction(
-        Effect.andThen(sql.unsafe(statement), Effect.andThen(Deferred.succeed(isHeld, undefined), Effect.never))
-      )
-    )
-    yield* Deferred.await(isHeld)
+    yield* holdTransaction(statement)
     const found = new Set<string>()
     const waits = sql<{ readonly query: string }>`SELECT DISTINCT query FROM pg_locks JOIN pg_stat_activity USING (pid)
       WHERE NOT granted AND relation IS NOT NULL AND application_name LIKE 'medipim-%'`.pipe(

@@ -179,7 +179,7 @@ export const makeProxy = (target: string) =>
         sprung: Effect.promise(() => sprung),
         open: Effect.promise(async () => {
           if (armed === mine) armed = undefined
-          await Promise.all(mine.held.map((release) => release()))
+          await Promise.all(mine.held.splice(0).map((release) => release()))
         })
       }
     }
