@@ -52,7 +52,7 @@ export interface LostField {
 }
 
 /** What the database knows of a run when it is about to publish. */
-export interface Staged {
+export interface StagedFacts {
   /** Records that the chunks said they had read. */
   readonly chunkRecords: number
   /** Records with a known product: unchanged, stale or staged. */
@@ -69,7 +69,7 @@ export interface Staged {
   /** Rows that the publish leaves out: the unchanged line of their product is the later one. */
   readonly superseded: number
   readonly stale: number
-  /** Staged products whose `meta.updatedAt` is earlier than the stored one, and the id of one of them. */
+  /** StagedFacts products whose `meta.updatedAt` is earlier than the stored one, and the id of one of them. */
   readonly wentBack: number
   readonly wentBackExample: string | null
   /** Products in the catalogue now, without removed ones. */
@@ -87,7 +87,7 @@ export interface Scope {
 }
 
 /** Each record is counted once: as a change, as unchanged, stale or rejected, or as a further line of a product. */
-export const countsOf = (staged: Staged, records: number, removed: number): PublishCounts => {
+export const countsOf = (staged: StagedFacts, records: number, removed: number): PublishCounts => {
   const { inserted, updated, restored, stale, rejected } = staged
   const changed = inserted + updated + restored
   const unchanged = Math.max(0, staged.distinct - changed - stale)
@@ -105,7 +105,7 @@ export const nothingToPublish = ({ snapshot, records }: Scope): string | undefin
  * Why these records may not be published, if so: every record of the range must be staged, unchanged, stale or
  * rejected, and the staging table must still hold what the chunks wrote to it.
  */
-export const incompleteness = (staged: Staged, records: number): string | undefined => {
+export const incompleteness = (staged: StagedFacts, records: number): string | undefined => {
   if (staged.chunkRecords !== records) return `${staged.chunkRecords} of ${records} records were staged`
   const accounted = staged.known + staged.rejected
   if (accounted !== records) return `${accounted} of ${records} records are accounted for`
@@ -163,7 +163,7 @@ export const valuesLost = (fields: ReadonlyArray<LostField>): string | undefined
  * Why products that the snapshot does not name stay, or `undefined` when they may be removed: only the whole of the newest
  * complete snapshot in which every line gave its product's id, once, proves that a product is gone.
  */
-export const reasonNotToRemove = (staged: Staged, { snapshot, records }: Scope): string | undefined => {
+export const reasonNotToRemove = (staged: StagedFacts, { snapshot, records }: Scope): string | undefined => {
   if (!snapshot.complete) return "the snapshot is not complete"
   // What came after this snapshot is not missing from it.
   if (staged.newerPublished !== null) return `a newer snapshot (${staged.newerPublished}) was published before`
@@ -193,7 +193,7 @@ export const lossWarnings = (fields: ReadonlyArray<LostField>): ReadonlyArray<st
     )
 
 /** What a person should know of a run that publishes. */
-export const warningsOf = (staged: Staged, scope: Scope): ReadonlyArray<string> => {
+export const warningsOf = (staged: StagedFacts, scope: Scope): ReadonlyArray<string> => {
   const keep = reasonNotToRemove(staged, scope)
   return [
     ...(keep === undefined ? [] : [`No product was removed: ${keep}.`]),
@@ -223,7 +223,7 @@ export interface Brakes {
 
 /** Why a staged run may not be published, if so. `removed` is the number of products that it would remove. */
 export const refusalOf = (
-  staged: Staged,
+  staged: StagedFacts,
   scope: Scope,
   removed: number,
   { force, toleratedFields }: Brakes
@@ -242,4 +242,41 @@ export const refusalOf = (
   ] as const
   const [pulled] = brakes.flatMap(([reason, message]) => (message === undefined ? [] : [{ reason, message }]))
   return pulled
+}
+
+/** What is to be done with a staged run. */
+export type PublishDecision =
+  | {
+      readonly _tag: "Refuse"
+      readonly reason: PublishRefused["reason"]
+      readonly message: string
+      readonly counts: PublishCounts
+    }
+  | {
+      readonly _tag: "Publish"
+      readonly counts: PublishCounts
+      readonly warnings: ReadonlyArray<string>
+      /** True when the table already is what the publish would make of it: there is nothing to write, nor to read back. */
+      readonly isUpToDate: boolean
+    }
+
+/**
+ * Decides whether a staged run is published. `removed` are the products in the catalogue that no line of the run names;
+ * none when there is a `reasonNotToRemove` any.
+ */
+export const decidePublish = (
+  staged: StagedFacts,
+  scope: Scope,
+  removed: ReadonlyArray<string>,
+  brakes: Brakes
+): PublishDecision => {
+  const counts = countsOf(staged, scope.records, removed.length)
+  const refusal = refusalOf(staged, scope, removed.length, brakes)
+  if (refusal !== undefined) return { _tag: "Refuse", ...refusal, counts }
+  const isUpToDate =
+    staged.inserted + staged.updated + staged.restored + staged.rejected + removed.length === 0 &&
+    reasonNotToRemove(staged, scope) === undefined &&
+    // Every present product is named, and as many are.
+    staged.present === staged.distinct
+  return { _tag: "Publish", counts, warnings: warningsOf(staged, scope), isUpToDate }
 }

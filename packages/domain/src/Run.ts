@@ -72,6 +72,7 @@ export type RunFailure = typeof RunFailure.Type
 
 /** A replay of rejected lines changes the catalogue too, and is kept with the runs; `POST /sync` does not accept it. */
 const RunMode = Schema.Literals([...Mode.literals, "replay"])
+export type RunMode = typeof RunMode.Type
 
 /** A run as callers see it: a row of `medipim.sync_runs`. */
 export const Run = Schema.Struct({

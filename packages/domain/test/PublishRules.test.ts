@@ -1,12 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
+import { noOutcomes } from "@medipim/domain/Outcomes"
 import {
   countsOf,
+  decidePublish,
   incompleteness,
   nothingToPublish,
   reasonNotToRemove,
   refusalOf,
   type Scope,
-  type Staged,
+  type StagedFacts,
   tooManyRejected,
   tooManyRemoved,
   unknownShapes,
@@ -15,7 +17,7 @@ import {
 } from "@medipim/domain/PublishRules"
 
 /** A run that staged all of its hundred records, as new products. */
-const staged: Staged = {
+const staged: StagedFacts = {
   chunkRecords: 100,
   known: 100,
   distinct: 100,
@@ -95,7 +97,7 @@ describe("A run over nothing", () => {
 })
 
 describe("A staging", () => {
-  it.each<[string, Partial<Staged>, RegExp | undefined]>([
+  it.each<[string, Partial<StagedFacts>, RegExp | undefined]>([
     ["that has every record", {}, undefined],
     ["of unchanged products alone", { inserted: 0, stagedByChunks: 0 }, undefined],
     ["whose records are known or rejected", { known: 99, distinct: 99, rejected: 1 }, undefined],
@@ -115,9 +117,52 @@ describe("A staging", () => {
   })
 })
 
+describe("The decision to publish", () => {
+  const brakes = { force: false, toleratedFields: new Set<string>() }
+  const same = { ...staged, inserted: 0, stagedByChunks: 0, present: 100 }
+  const decide = (facts: StagedFacts, removed: ReadonlyArray<string> = [], force = false) =>
+    decidePublish(facts, scope, removed, { ...brakes, force })
+
+  it("publishes with counts, and says why nothing was removed", () => {
+    assert.deepStrictEqual(decide({ ...staged, newerPublished: "20261124T020000Z-00000001" }), {
+      _tag: "Publish",
+      counts: { ...noOutcomes, records: 100, inserted: 100 },
+      warnings: [
+        "No product was removed: a newer snapshot (20261124T020000Z-00000001) was published before.",
+        "100 products were added and 0 restored from this snapshot, which is older than 20261124T020000Z-00000001: the newer one may not have them."
+      ],
+      isUpToDate: false
+    })
+  })
+  it("refuses with what it would have done; force opens a brake, but not what is incomplete", () => {
+    const facts = { ...same, present: 101 }
+    const many = ["M1", "M2", "M3", "M4", "M5", "M6"]
+    const refused = decide(facts, many)
+    assert.deepInclude(refused, { _tag: "Refuse", reason: "too-many-removed" })
+    assert.deepInclude(refused.counts, { unchanged: 100, removed: 6 })
+    assert.strictEqual(decide(facts, many, true)._tag, "Publish")
+    assert.deepInclude(decide({ ...facts, chunkRecords: 99 }, many, true), {
+      _tag: "Refuse",
+      reason: "incomplete-staging"
+    })
+  })
+  it.each<[string, Partial<StagedFacts>, ReadonlyArray<string>, boolean]>([
+    ["when every line is unchanged and every product named", {}, [], true],
+    ["not with a new product", { inserted: 1, stagedByChunks: 1 }, [], false],
+    ["not with a changed product", { updated: 1, stagedByChunks: 1 }, [], false],
+    ["not with a restored product", { restored: 1, stagedByChunks: 1 }, [], false],
+    ["not with a rejected line", { rejected: 1, known: 99, distinct: 99, present: 99 }, [], false],
+    ["not with a product to remove", { present: 101 }, ["M1"], false],
+    ["not when the table lacks a product that did not change", { present: 99 }, [], false],
+    ["not when nothing can be removed", { newerPublished: "20261124T020000Z-00000001" }, [], false]
+  ])("finds the table up to date: %s", (_name, differs, removed, isUpToDate) => {
+    assert.deepInclude(decide({ ...same, ...differs }, removed), { _tag: "Publish", isUpToDate })
+  })
+})
+
 describe("Removals", () => {
   const newer = "20261124T020000Z-00000001"
-  it.each<[string, Partial<Staged>, Partial<Scope>, RegExp | undefined]>([
+  it.each<[string, Partial<StagedFacts>, Partial<Scope>, RegExp | undefined]>([
     ["are on for the whole of a complete snapshot", {}, {}, undefined],
     [
       "are on though a line that tells its product was rejected",
@@ -181,7 +226,7 @@ describe("A field that loses its values", () => {
 
 describe("The brakes", () => {
   const strict = { force: false, toleratedFields: new Set<string>() }
-  const bad: Partial<Staged> = {
+  const bad: Partial<StagedFacts> = {
     known: 98,
     distinct: 98,
     inserted: 98,
@@ -191,7 +236,7 @@ describe("The brakes", () => {
     unknownFields: [{ field: "pbs", products: 2, example: "M1" }],
     lostFields: [{ field: "brands", products: 50, holders: 60, example: "M2" }]
   }
-  it.each<[string, Partial<Staged>, number, Partial<typeof strict>, string | undefined]>([
+  it.each<[string, Partial<StagedFacts>, number, Partial<typeof strict>, string | undefined]>([
     ["stop at rejected lines", bad, 5, {}, "too-many-rejected"],
     [
       "stop at unknown shapes",
@@ -230,7 +275,7 @@ describe("The brakes", () => {
 
 describe("The counts", () => {
   it("count each record once", () => {
-    const mixed: Staged = {
+    const mixed: StagedFacts = {
       ...staged,
       known: 98,
       distinct: 95,

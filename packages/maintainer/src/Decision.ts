@@ -51,6 +51,12 @@ export type Decision =
     })
   | Rejected
 
+/** A line and what is to be done with it. */
+export interface Decided {
+  readonly line: StoredLine
+  readonly decision: Decision
+}
+
 /** True when the bytes are the ones that were stored: nothing more has to be known. */
 export const isSame = ({ lineHash }: Peeked, known: Known | undefined): boolean =>
   known !== undefined && !known.removed && lineHash !== undefined && known.line_hash === lineHash

@@ -1,10 +1,11 @@
 import type { RunId } from "@medipim/domain/Ids"
 import { columnNames, columnTypes } from "@medipim/domain/ProductColumns"
-import { isOfValues } from "@medipim/platform/Postgres"
+import { isOfValues, retriedOutsideTransaction, surviving } from "@medipim/platform/Postgres"
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { type CountedColumns, columnsOf, countsByColumn } from "./ColumnCounts.ts"
+import type { Known } from "./Decision.ts"
 
 /** Rows that are not as they should be. */
 interface Wrong {
@@ -69,10 +70,14 @@ const markRemoved = `UPDATE public.products
 /** What Supabase's SQL editor has, and Postgres but for the last one. */
 const usualPath = '"$user", public, extensions'
 
-/** `public.products` as one publish writes it: every method belongs in its transaction. */
+/** `public.products` and its history. What writes, and what reads for a write, belongs in the transaction of a publish. */
 export class ProductTable extends Context.Service<
   ProductTable,
   {
+    /** What the catalogue holds of these products, by id; for staging. */
+    readonly lookup: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, Known>, SqlError>
+    /** The products of the catalogue that no line of the run names. */
+    readonly missing: (runId: RunId) => Effect.Effect<ReadonlyArray<string>, SqlError>
     /** Writes the staged rows and their history; `ids` takes some of them. */
     readonly write: (runId: RunId, ids?: ReadonlyArray<string>) => Effect.Effect<void, SqlError>
     /** Marks products as removed, with their history. */
@@ -87,6 +92,24 @@ export class ProductTable extends Context.Service<
     ProductTable,
     Effect.gen(function* () {
       const sql = yield* SqlClient
+
+      const lookup = Effect.fn("ProductTable.lookup")(
+        function* (ids: ReadonlyArray<string>) {
+          const rows = yield* sql<Known>`SELECT id, content_hash, line_hash, removed_at IS NOT NULL AS removed,
+          to_char(medipim_updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS updated_at
+          FROM public.products WHERE id = ANY(${ids}::text[])`
+          return new Map(rows.map((row) => [row.id, row]))
+        },
+        retriedOutsideTransaction(sql, surviving)
+      )
+
+      /** A rejected line that names its product keeps it: the source still has it. */
+      const missing = Effect.fn("ProductTable.missing")(function* (runId: RunId) {
+        const rows = yield* sql<{ readonly id: string }>`SELECT id FROM public.products WHERE removed_at IS NULL
+          EXCEPT SELECT unnest(ids || unchanged) FROM medipim.stage_batches WHERE run_id = ${runId}
+          EXCEPT SELECT product_id FROM medipim.rejected_records WHERE run_id = ${runId}`
+        return rows.map(({ id }) => id)
+      })
 
       /**
        * The search path of the database's owner, who works in the SQL editor: the setting of that role, or of the
@@ -219,7 +242,7 @@ export class ProductTable extends Context.Service<
         }
       })
 
-      return ProductTable.of({ write, remove, readBack, interference })
+      return ProductTable.of({ lookup, missing, write, remove, readBack, interference })
     })
   )
 }

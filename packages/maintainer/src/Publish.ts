@@ -3,26 +3,29 @@ import type { RunId } from "@medipim/domain/Ids"
 import { noOutcomes } from "@medipim/domain/Outcomes"
 import {
   type Brakes,
-  countsOf,
+  decidePublish,
   type PublishCounts,
   PublishRefused,
-  reasonNotToRemove,
-  refusalOf,
-  type Scope,
-  type Staged,
-  warningsOf
+  reasonNotToRemove
 } from "@medipim/domain/PublishRules"
 import type { Manifest } from "@medipim/domain/Snapshot"
 import type { StoreError } from "@medipim/domain/SnapshotStore"
 import type { PublishRequest, PublishResult } from "@medipim/http-api/MaintainerApi"
-import { isOfValues, isPassing, sqlFields, sqlMessage, surviving } from "@medipim/platform/Postgres"
+import {
+  isOfValues,
+  isPassing,
+  sqlFields,
+  sqlMessage,
+  surviving,
+  withoutStatementTimeout
+} from "@medipim/platform/Postgres"
+import { RunRecords } from "@medipim/platform/RunRecords"
 import { Context, Data, Effect, Layer, Option, Schedule, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { culpritOf } from "./Culprit.ts"
 import { showingLocks } from "./LockHolder.ts"
 import { ProductTable } from "./ProductTable.ts"
-import { PublishTransaction } from "./PublishTransaction.ts"
 import { type SnapshotBroken, SnapshotReader } from "./SnapshotReader.ts"
 import { StagingTables } from "./StagingTables.ts"
 
@@ -42,16 +45,6 @@ const isSettled = (error: SqlError): boolean => !isPassing(error)
 const look = "500 millis"
 /** Rows; autovacuum sees to smaller growth in its own time. */
 const growthWorthAnalysing = 1000
-
-/**
- * Nothing is to be written, and the table holds exactly the products that the run has named: no present product is missing
- * from the run, and there are as many of them. Then there is nothing to read back either.
- */
-const isUpToDate = (staged: Staged, scope: Scope, removed: ReadonlyArray<string>): boolean =>
-  staged.inserted + staged.updated + staged.restored + staged.rejected === 0 &&
-  reasonNotToRemove(staged, scope) === undefined &&
-  removed.length === 0 &&
-  staged.present === staged.distinct
 
 const isNotRunning = (error: { readonly _tag: string; readonly reason?: unknown }): error is PublishRefused =>
   error._tag === "PublishRefused" && error.reason === "not-running"
@@ -74,7 +67,7 @@ export class Publish extends Context.Service<
       Publish,
       Effect.gen(function* () {
         const sql = yield* SqlClient
-        const transaction = yield* PublishTransaction
+        const records = yield* RunRecords
         const table = yield* ProductTable
         const reader = yield* SnapshotReader
         const staging = yield* StagingTables
@@ -90,37 +83,35 @@ export class Publish extends Context.Service<
           const { runId, offset, limit, force = false, dryRun = false } = request
           const range = rangeOf(manifest.records, offset ?? 0, limit)
           const scope = { snapshot: manifest, records: range.limit }
-          yield* transaction.disableStatementTimeout
-          const { running, published } = yield* transaction.lockRun(runId)
+          yield* withoutStatementTimeout(sql)
+          const { running, published } = yield* records.lockForPublishing(runId)
           if (published !== undefined) return published
 
-          const staged = yield* transaction.staged(runId, manifest.snapshotId, range)
-          const removed = reasonNotToRemove(staged, scope) === undefined ? yield* transaction.missing(runId) : []
-          const counts = countsOf(staged, range.limit, removed.length)
+          const staged = yield* staging.facts(runId, manifest.snapshotId, range)
+          const removed = reasonNotToRemove(staged, scope) === undefined ? yield* table.missing(runId) : []
+          const decision = decidePublish(staged, scope, removed, { force, toleratedFields })
+          const { counts } = decision
           const refuse = (reason: PublishRefused["reason"], message: string) =>
             new PublishRefused({ reason, message: `Nothing was published: ${message}`, counts })
 
           if (!running) return yield* refuse("not-running", `run ${runId} is not running.`)
-          const refusal = refusalOf(staged, scope, removed.length, { force, toleratedFields })
-          if (refusal !== undefined) return yield* refuse(refusal.reason, refusal.message)
-
-          const warnings = warningsOf(staged, scope)
-          if (dryRun) return { runId, published: false, counts, warnings }
-          const done = isUpToDate(staged, scope, removed)
+          if (decision._tag === "Refuse") return yield* refuse(decision.reason, decision.message)
+          if (dryRun) return { runId, published: false, counts, warnings: decision.warnings }
+          const done = decision.isUpToDate
             ? { unwritten: undefined, warnings: [] }
             : yield* write(runId, removed).pipe(
                 Effect.catchIf(isSettled, (error) => Effect.fail(new RowsRefused({ error })))
               )
           if (done.unwritten !== undefined) return yield* refuse("not-written", done.unwritten)
-          const result = { runId, published: true, counts, warnings: [...warnings, ...done.warnings] }
-          yield* transaction.recordPublish(result, manifest.snapshotId)
-          if (yield* transaction.isCancelled(runId)) return yield* refuse("not-running", `run ${runId} was cancelled.`)
+          const result = { runId, published: true, counts, warnings: [...decision.warnings, ...done.warnings] }
+          yield* records.recordPublish(result, manifest.snapshotId)
+          if (yield* records.isCancelled(runId)) return yield* refuse("not-running", `run ${runId} was cancelled.`)
           return result
         })
 
         /** Fails once a cancellation was requested: a waiting write must not keep the run row locked. */
         const stopped = Effect.fnUntraced(function* ({ runId, offset, limit }: PublishRequest, manifest: Manifest) {
-          yield* transaction.isCancelled(runId).pipe(
+          yield* records.isCancelled(runId).pipe(
             // An outage is handled by the transaction itself.
             Effect.orElseSucceed(() => false),
             Effect.repeat({ until: (cancelled) => cancelled, schedule: Schedule.spaced(look) })
@@ -152,7 +143,7 @@ export class Publish extends Context.Service<
 
         /** If the commit was in flight when the run was cancelled, the publish has won: it is not refused. */
         const unlessPublished = (runId: RunId) => (refused: PublishRefused) =>
-          sql.withTransaction(transaction.lockRun(runId)).pipe(
+          sql.withTransaction(records.lockForPublishing(runId)).pipe(
             surviving,
             Effect.flatMap(({ published }) =>
               published === undefined ? Effect.fail(refused) : Effect.succeed(published)

@@ -1,48 +1,27 @@
-import { type RunId, type SnapshotId, timedIdOf } from "@medipim/domain/Ids"
+import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import { noOutcomes } from "@medipim/domain/Outcomes"
-import { lossWarnings, type PublishCounts, PublishRefused, unknownWarnings } from "@medipim/domain/PublishRules"
+import { lossWarnings, PublishRefused, unknownWarnings } from "@medipim/domain/PublishRules"
 import { noProgress } from "@medipim/domain/Run"
-import { sumFields, type UnknownField } from "@medipim/domain/UnknownFields"
 import { Busy } from "@medipim/http-api/Failure"
-import type { ReplayRequest, ReplayResult } from "@medipim/http-api/MaintainerApi"
-import { passingFaults } from "@medipim/platform/Postgres"
+import type { PublishResult, ReplayRequest, ReplayResult } from "@medipim/http-api/MaintainerApi"
+import { passingFaults, withoutStatementTimeout } from "@medipim/platform/Postgres"
 import { PublishOrder } from "@medipim/platform/PublishOrder"
-import { Clock, Context, Data, Effect, Layer, Option, Random, Stream } from "effect"
+import { RunRecords } from "@medipim/platform/RunRecords"
+import { Context, Data, Effect, Layer, Option, Predicate, Stream } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { ChunkStager, fieldsIn } from "./ChunkStager.ts"
+import type { Decided } from "./Decision.ts"
+import { addToTally, decideBatch, emptyTally, type Tally } from "./LineDecisions.ts"
 import { ProductTable } from "./ProductTable.ts"
-import { PublishTransaction } from "./PublishTransaction.ts"
 import { RejectedRecords } from "./RejectedRecords.ts"
 import { SnapshotReader, type StoredLine } from "./SnapshotReader.ts"
-import { type Decided, StagingTables, textArray } from "./StagingTables.ts"
+import { StagingTables, textArray } from "./StagingTables.ts"
 
 /** Lines in memory at once. */
 const batchSize = 200
 
 /** Takes back all that the transaction has done, and keeps what it found out. */
 class RollBack extends Data.TaggedError("RollBack")<{ readonly result: ReplayResult }> {}
-
-/** How many lines were found to be what. */
-interface Seen {
-  readonly examined: number
-  readonly rejected: number
-  readonly unchanged: number
-  readonly stale: number
-  readonly fields: ReadonlyArray<UnknownField>
-}
-const nothingSeen: Seen = { examined: 0, rejected: 0, unchanged: 0, stale: 0, fields: [] }
-
-const add = (seen: Seen, batch: ReadonlyArray<Decided>): Seen => {
-  const of = (tag: string) => batch.filter(({ decision }) => decision._tag === tag).length
-  return {
-    examined: seen.examined + batch.length,
-    rejected: seen.rejected + of("rejected"),
-    unchanged: seen.unchanged + of("unchanged"),
-    stale: seen.stale + of("stale"),
-    fields: sumFields([...seen.fields, ...fieldsIn(batch)])
-  }
-}
 
 /**
  * Gives rejected lines of the published snapshot another chance, with the rules of today: what passes is written to the
@@ -59,28 +38,21 @@ export class Replay extends Context.Service<
     Replay,
     Effect.gen(function* () {
       const sql = yield* SqlClient
-      const transaction = yield* PublishTransaction
+      const records = yield* RunRecords
       const table = yield* ProductTable
       const order = yield* PublishOrder
       const reader = yield* SnapshotReader
       const rejectedRecords = yield* RejectedRecords
-      const stage = yield* ChunkStager
       const staging = yield* StagingTables
 
       /** Occupies the slot of the one running run; others see it only once it has ended. */
-      const begin = Effect.fnUntraced(function* (runId: RunId, request: ReplayRequest) {
-        const made = yield* sql`INSERT INTO medipim.sync_runs (id, mode, options, status, phase, progress, started_at)
-          VALUES (${runId}, 'replay', ${JSON.stringify(request.dryRun === true ? { dryRun: true } : {})}::jsonb,
-            'running', 'publishing', ${JSON.stringify(noProgress)}::jsonb, now())
-          ON CONFLICT DO NOTHING RETURNING id`
-        if (made.length > 0) return
-        const [other] = yield* sql<{ readonly id: string }>`SELECT id FROM medipim.sync_runs WHERE status = 'running'`
-        return yield* new Busy(
-          other === undefined
-            ? { message: "Another sync held the place of the run a moment ago; try again.", job: "" }
-            : { message: `Sync ${other.id} is running; replay when it has ended.`, job: other.id }
+      const begin = ({ dryRun }: ReplayRequest) =>
+        records.begin(dryRun === true ? { dryRun } : {}, "replay").pipe(
+          Effect.map(({ runId }) => runId),
+          Effect.catchTag("SyncRunning", ({ runId }) =>
+            Effect.fail(new Busy({ message: `Sync ${runId} is running; replay when it has ended.`, job: runId }))
+          )
         )
-      })
 
       /**
        * A line that says that it is older than what is stored overwrites nothing. Where a newer snapshot was published in part,
@@ -123,9 +95,11 @@ export class Replay extends Context.Service<
         return lines.map((line) => whole.get(line.record) ?? line)
       })
 
+      const inCatalogue = Effect.provideService(ProductTable, table)
+
       /** Decides the waiting lines and stages what they change. */
       const stageWaiting = Effect.fnUntraced(function* (runId: RunId, snapshotId: SnapshotId, request: ReplayRequest) {
-        let seen = nothingSeen
+        let seen = emptyTally
         for (let behind = -1; ; ) {
           const lines = yield* rejectedRecords.waiting(snapshotId, request, behind, batchSize)
           const last = lines.at(-1)
@@ -136,58 +110,45 @@ export class Replay extends Context.Service<
               Effect.as(Effect.logWarning(`Rejected lines cannot be read again: ${error.message}`), lines)
             )
           )
-          const batch = yield* notOverNewer(snapshotId, yield* stage.decide(whole, "line"))
+          const batch = yield* notOverNewer(snapshotId, yield* inCatalogue(decideBatch(whole, "line")))
           const passed = batch.filter(({ decision }) => decision._tag !== "rejected")
           if (passed.length > 0) yield* staging.write(runId, snapshotId, passed, () => true)
-          const records = passed.map(({ line }) => line.record)
-          yield* rejectedRecords.markReplayed(snapshotId, records, runId)
-          seen = add(seen, batch)
+          const numbers = passed.map(({ line }) => line.record)
+          yield* rejectedRecords.markReplayed(snapshotId, numbers, runId)
+          seen = addToTally(seen, batch)
         }
       })
 
       const counted = Effect.fnUntraced(function* (
         runId: RunId,
         snapshotId: SnapshotId | undefined,
-        { examined, rejected, unchanged, stale, fields }: Seen
+        { counts: { records, rejected, unchanged, stale }, fields }: Tally
       ) {
         const none = { inserted: 0, updated: 0, restored: 0, lostFields: [] }
         const { inserted, updated, restored, lostFields } =
-          snapshotId === undefined ? none : yield* transaction.staged(runId, snapshotId, { offset: 0, limit: 0 })
-        const duplicates = examined - rejected - unchanged - stale - inserted - updated - restored
-        const changes = { inserted, updated, restored, unchanged, stale, rejected, duplicates }
-        const counts = { ...noOutcomes, ...changes, records: examined }
+          snapshotId === undefined ? none : yield* staging.facts(runId, snapshotId, { offset: 0, limit: 0 })
+        const duplicates = records - rejected - unchanged - stale - inserted - updated - restored
+        const counts = { ...noOutcomes, records, inserted, updated, restored, unchanged, stale, rejected, duplicates }
         return { counts, warnings: [...unknownWarnings(fields), ...lossWarnings(lostFields)] }
       })
 
-      const end = Effect.fnUntraced(function* (
-        runId: RunId,
-        { records, ...changes }: PublishCounts,
-        errors: ReadonlyArray<string>
-      ) {
-        const progress = {
-          ...noProgress,
-          ...changes,
-          fetched: true,
-          recordsFetched: records,
-          recordsTotal: records,
-          totalRecords: records,
-          percent: 100,
-          etaSeconds: 0,
-          errors
-        }
-        yield* sql`UPDATE medipim.sync_runs SET status = 'succeeded', phase = 'idle', ended_at = clock_timestamp(),
-          progress = ${JSON.stringify(progress)}::jsonb WHERE id = ${runId}`
+      const end = Effect.fnUntraced(function* (result: PublishResult, snapshotId: SnapshotId) {
+        const { runId, counts, warnings } = result
+        const done = { recordsFetched: counts.records, recordsTotal: counts.records, totalRecords: counts.records }
+        const progress = { ...noProgress, ...done, fetched: true, errors: warnings }
+        yield* records.recordPublish(result, snapshotId)
+        yield* records.advance(runId, { phase: "publishing", snapshotId, progress })
+        yield* records.end(runId, { status: "succeeded" })
       })
 
       const work = Effect.fnUntraced(function* (runId: RunId, request: ReplayRequest) {
-        yield* transaction.disableStatementTimeout
-        yield* begin(runId, request)
         const snapshotId = Option.getOrUndefined(yield* order.current)
         const superseded = yield* rejectedRecords.superseded(snapshotId ?? null, request)
-        const seen = snapshotId === undefined ? nothingSeen : yield* stageWaiting(runId, snapshotId, request)
+        const seen = snapshotId === undefined ? emptyTally : yield* stageWaiting(runId, snapshotId, request)
         const { counts, warnings } = yield* counted(runId, snapshotId, seen)
-        const replayed = seen.examined - seen.rejected
-        const result = { examined: seen.examined, replayed, stillRejected: seen.rejected, superseded, counts, warnings }
+        const { records: examined, rejected: stillRejected } = counts
+        const replayed = examined - stillRejected
+        const result = { examined, replayed, stillRejected, superseded, counts, warnings }
         if (snapshotId === undefined || replayed === 0 || request.dryRun === true) {
           return yield* new RollBack({ result: { runId: null, ...result } })
         }
@@ -199,35 +160,30 @@ export class Replay extends Context.Service<
         }
         const all = [...warnings, ...done.warnings]
         yield* staging.clear(runId)
-        yield* transaction.recordPublish({ runId, published: true, counts, warnings: all }, snapshotId)
-        yield* end(runId, counts, all)
+        yield* end({ runId, published: true, counts, warnings: all }, snapshotId)
         return { ...result, runId, warnings: all }
       })
 
-      const isThere = (runId: RunId) =>
-        Effect.map(sql`SELECT FROM medipim.sync_runs WHERE id = ${runId}`, (rows) => rows.length > 0)
-
       const run = Effect.fn("Replay.run")(function* (request: ReplayRequest) {
-        const id = timedIdOf(yield* Clock.currentTimeMillis, yield* Random.nextIntBetween(0, 0xffffffff)) as RunId
-        let done: ReplayResult | undefined
+        let replayed: Effect.Success<ReturnType<typeof work>> | undefined
         /** The result of an earlier attempt that committed although its acknowledgement was lost. */
-        const earlier = Effect.suspend(() =>
-          done === undefined
-            ? Effect.succeedNone
-            : Effect.map(isThere(id), (there) => (there ? Option.fromUndefinedOr(done) : Option.none()))
+        const committed = Effect.suspend(() =>
+          replayed === undefined
+            ? Effect.undefined
+            : Effect.map(records.find(replayed.runId), (run) => (Option.isSome(run) ? replayed : undefined))
         )
-        const orEarlier = <E>(otherwise: Effect.Effect<ReplayResult, E>) =>
-          Effect.flatMap(earlier, Option.match({ onNone: () => otherwise, onSome: Effect.succeed }))
-        const begun = sql.withTransaction(
-          Effect.tap(work(id, request), (result) =>
-            Effect.sync(() => {
-              done = result
-            })
-          )
-        )
-        // If our own earlier commit is still in flight it occupies the run slot, so a `Busy` is checked against it first.
-        const attempt = orEarlier(begun).pipe(Effect.catchTag("Busy", (busy) => orEarlier(Effect.fail(busy))))
-        return yield* attempt.pipe(
+        const attempt = Effect.gen(function* () {
+          yield* withoutStatementTimeout(sql)
+          // Waits for a commit of ours that is still in flight: it occupies the slot.
+          const runId = yield* begin(request)
+          const earlier = yield* committed
+          if (earlier !== undefined) return yield* new RollBack({ result: earlier })
+          replayed = yield* work(runId, request)
+          return replayed
+        })
+        return yield* sql.withTransaction(attempt).pipe(
+          // A sync that began after our commit.
+          Effect.catchTag("Busy", (busy) => Effect.filterOrFail(committed, Predicate.isNotUndefined, () => busy)),
           Effect.retry(passingFaults),
           Effect.catchTag("RollBack", ({ result }) => Effect.succeed(result))
         )

@@ -2,29 +2,20 @@ import { PgTypes } from "@effect/sql-pg"
 import type { Chunk } from "@medipim/domain/ChunkPlan"
 import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import { columnNames, columnTypes } from "@medipim/domain/ProductColumns"
+import type { StagedFacts } from "@medipim/domain/PublishRules"
 import { UnknownField } from "@medipim/domain/UnknownFields"
 import type { ChunkCounts } from "@medipim/http-api/MaintainerApi"
-import { abortIdleTransaction, surviving } from "@medipim/platform/Postgres"
+import { abortIdleTransaction, retriedOutsideTransaction, surviving } from "@medipim/platform/Postgres"
+import { PublishOrder } from "@medipim/platform/PublishOrder"
+import { type RunNotRunning, RunRecords } from "@medipim/platform/RunRecords"
 import { Context, Effect, Layer, Option, Result, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment } from "effect/sql/Statement"
 import { columnText } from "./ColumnText.ts"
-import type { Decision, Known } from "./Decision.ts"
+import type { Decided, Decision } from "./Decision.ts"
 import type { StoredLine } from "./SnapshotReader.ts"
-
-/** The run was cancelled, has ended or published, or never was. */
-export class RunNotRunning extends Schema.TaggedError<RunNotRunning>()("RunNotRunning", { runId: Schema.String }) {
-  override get message(): string {
-    return `Run ${this.runId} is not running: nothing is staged for it.`
-  }
-}
-
-/** A line and what is to be done with it. */
-export interface Decided {
-  readonly line: StoredLine
-  readonly decision: Decision
-}
+import { stagedFacts } from "./StagedFacts.ts"
 
 /** Cast to text[] explicitly: the driver cannot infer an element type when every value is null. */
 export const textArray = (values: ReadonlyArray<string | null>) =>
@@ -90,8 +81,6 @@ const withoutNul = (text: string): string => text.replaceAll("\u0000", "")
 export class StagingTables extends Context.Service<
   StagingTables,
   {
-    /** What the catalogue holds of these products. */
-    readonly lookupProducts: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, Known>, SqlError>
     /** Writes the differences of a batch. Repeating it changes nothing. */
     readonly write: (
       runId: RunId,
@@ -112,6 +101,11 @@ export class StagingTables extends Context.Service<
      * sees all of the earlier try or none of it; once it has published, or is over, nothing of the run is forgotten.
      */
     readonly restart: (runId: RunId, chunk: Chunk) => Effect.Effect<void, SqlError | RunNotRunning>
+    /**
+     * What is staged for a run, in the transaction of its publish; rows whose product has a later line that is unchanged are
+     * deleted first.
+     */
+    readonly facts: (runId: RunId, snapshotId: SnapshotId, range: Chunk) => Effect.Effect<StagedFacts, SqlError>
     /** Deletes what runs that have ended left. */
     readonly deleteStaleStaging: Effect.Effect<void, SqlError>
     /** Deletes what is staged for a run. */
@@ -124,20 +118,9 @@ export class StagingTables extends Context.Service<
     StagingTables,
     Effect.gen(function* () {
       const sql = yield* SqlClient
-      /** Inside a transaction nothing can be repeated but all of it. */
-      const repeat = <A>(effect: Effect.Effect<A, SqlError>) =>
-        Effect.flatMap(Effect.serviceOption(sql.transactionService), (transaction) =>
-          Option.isSome(transaction) ? effect : surviving(effect)
-        )
-
-      /** Until the end of the transaction the run can neither be published nor end; waits for a publish in flight. */
-      const lockRunForStaging = Effect.fnUntraced(function* (runId: RunId) {
-        const rows = yield* sql`SELECT FROM medipim.sync_runs
-          WHERE id = ${runId} AND status = 'running' AND published_at IS NULL
-            AND NOT EXISTS (SELECT FROM medipim.sync_cancellations WHERE run_id = ${runId})
-          FOR SHARE`
-        if (rows.length === 0) return yield* new RunNotRunning({ runId })
-      })
+      const order = yield* PublishOrder
+      const records = yield* RunRecords
+      const repeat = retriedOutsideTransaction(sql, surviving)
 
       const stageRows = (runId: RunId, rows: ReadonlyArray<StagedRow>, statement: string) =>
         rows.length === 0
@@ -195,13 +178,6 @@ export class StagingTables extends Context.Service<
           ON CONFLICT (run_id, record) DO NOTHING`
       }
 
-      const lookupProducts = Effect.fn("StagingTables.lookupProducts")(function* (ids: ReadonlyArray<string>) {
-        const rows = yield* sql<Known>`SELECT id, content_hash, line_hash, removed_at IS NOT NULL AS removed,
-          to_char(medipim_updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS updated_at
-          FROM public.products WHERE id = ANY(${ids}::text[])`
-        return new Map(rows.map((row) => [row.id, row]))
-      }, repeat)
-
       const write: StagingTables["Service"]["write"] = Effect.fn("StagingTables.write")(function* (
         runId,
         snapshotId,
@@ -242,7 +218,7 @@ export class StagingTables extends Context.Service<
       const restart = Effect.fn("StagingTables.restart")(
         function* (runId: RunId, { offset, limit }: Chunk) {
           yield* sql.unsafe(abortIdleTransaction)
-          yield* lockRunForStaging(runId)
+          yield* records.lockForStaging(runId)
           const within = (column: string) =>
             sql`run_id = ${runId} AND ${sql(column)} >= ${offset} AND ${sql(column)} < ${offset + limit}`
           const batches = yield* sql`DELETE FROM medipim.stage_batches WHERE ${within("first_record")} RETURNING 1`
@@ -253,6 +229,14 @@ export class StagingTables extends Context.Service<
         },
         sql.withTransaction,
         surviving
+      )
+
+      const facts = Effect.fn("StagingTables.facts")(
+        function* (runId: RunId, snapshotId: SnapshotId, { offset }: Chunk) {
+          const newerPublished = Option.getOrNull(yield* order.newerThan(snapshotId))
+          return { ...(yield* stagedFacts(runId, offset)), newerPublished }
+        },
+        Effect.provideService(SqlClient, sql)
       )
 
       const deleteStaged = (condition: Fragment) =>
@@ -280,7 +264,7 @@ export class StagingTables extends Context.Service<
           Effect.withSpan("StagingTables.empty")
         )
 
-      return StagingTables.of({ lookupProducts, write, finish, restart, deleteStaleStaging, clear, empty })
+      return StagingTables.of({ write, finish, restart, facts, deleteStaleStaging, clear, empty })
     })
   )
 }

@@ -5,6 +5,7 @@ import { Draining } from "@medipim/platform/Draining"
 import * as Migrations from "@medipim/platform/Migrations"
 import * as Postgres from "@medipim/platform/Postgres"
 import { PublishOrder } from "@medipim/platform/PublishOrder"
+import { RunRecords } from "@medipim/platform/RunRecords"
 import * as Service from "@medipim/platform/Service"
 import * as Snapshots from "@medipim/platform/Snapshots"
 import { Effect, Layer } from "effect"
@@ -14,7 +15,6 @@ import { maintainerConfig } from "./MaintainerConfig.ts"
 import * as MaintainerHttp from "./MaintainerHttp.ts"
 import { ProductTable } from "./ProductTable.ts"
 import { Publish } from "./Publish.ts"
-import { PublishTransaction } from "./PublishTransaction.ts"
 import { RejectedRecords } from "./RejectedRecords.ts"
 import { Replay } from "./Replay.ts"
 import { SnapshotReader } from "./SnapshotReader.ts"
@@ -26,8 +26,8 @@ const Main = Layer.unwrap(
       Layer.provide(MaintainerHttp.layer.pipe(Layer.provide(ApiServer.middlewareLayer(config)))),
       Layer.provide([Jobs.layer, Publish.layer(config.toleratedFields), Replay.layer]),
       Layer.provide([ChunkStager.layer(config.batchSize), RejectedRecords.layer]),
-      Layer.provide([StagingTables.layer, PublishTransaction.layer, ProductTable.layer, SnapshotReader.layer]),
-      Layer.provide(PublishOrder.layer),
+      Layer.provide([StagingTables.layer, ProductTable.layer, SnapshotReader.layer]),
+      Layer.provide([PublishOrder.layer, RunRecords.layer]),
       Layer.provide(Migrations.layer),
       Layer.provide([Snapshots.storeLayer(config), Postgres.layer(config, "medipim-maintainer"), Draining.layer])
     )

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto"
 import { gzipSync } from "node:zlib"
 import { type RunId, SnapshotId, timedIdOf } from "@medipim/domain/Ids"
 import { allStatuses, byCreation } from "@medipim/domain/MediPim"
+import { noProgress } from "@medipim/domain/Run"
 import { type Manifest, manifestKey, type Part, partKey } from "@medipim/domain/Snapshot"
 import { SnapshotStore } from "@medipim/domain/SnapshotStore"
 import { temporaryFolder } from "@medipim/local/TemporaryFolder"
@@ -10,12 +11,12 @@ import * as FolderStore from "@medipim/platform/FolderStore"
 import * as Migrations from "@medipim/platform/Migrations"
 import * as Postgres from "@medipim/platform/Postgres"
 import { PublishOrder } from "@medipim/platform/PublishOrder"
+import { RunRecords } from "@medipim/platform/RunRecords"
 import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { ChunkStager } from "../src/ChunkStager.ts"
 import { ProductTable } from "../src/ProductTable.ts"
 import { Publish } from "../src/Publish.ts"
-import { PublishTransaction } from "../src/PublishTransaction.ts"
 import { RejectedRecords } from "../src/RejectedRecords.ts"
 import { Replay } from "../src/Replay.ts"
 import { SnapshotReader } from "../src/SnapshotReader.ts"
@@ -53,8 +54,8 @@ const temporaryStore = Layer.unwrap(Effect.map(temporaryFolder("snapshots"), Fol
 export const servicesOn = <E>(database: Layer.Layer<TestDatabase, E>) =>
   Layer.merge(Publish.layer(new Set(["fred"])), Replay.layer).pipe(
     Layer.provideMerge([ChunkStager.layer(10), RejectedRecords.layer]),
-    Layer.provide([StagingTables.layer, PublishTransaction.layer, ProductTable.layer, SnapshotReader.layer]),
-    Layer.provide(PublishOrder.layer),
+    Layer.provide([StagingTables.layer, ProductTable.layer, SnapshotReader.layer]),
+    Layer.provide([PublishOrder.layer, RunRecords.layer]),
     Layer.provide(Migrations.layer),
     Layer.provideMerge(
       Layer.unwrap(
@@ -83,7 +84,7 @@ export const beginRun = Effect.fnUntraced(function* () {
   const id = nextId() as RunId
   yield* sql`UPDATE medipim.sync_runs SET status = 'succeeded' WHERE status = 'running'`
   yield* sql`INSERT INTO medipim.sync_runs (id, mode, options, status, phase, progress, started_at)
-    VALUES (${id}, 'full', '{}', 'running', 'staging', '{}', now())`
+    VALUES (${id}, 'full', '{}', 'running', 'staging', ${JSON.stringify(noProgress)}::jsonb, now())`
   return id
 })
 

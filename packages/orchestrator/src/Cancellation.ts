@@ -1,7 +1,7 @@
 import type { RunId } from "@medipim/domain/Ids"
 import type { Wait } from "@medipim/domain/Run"
+import type { RunRecords, RunState } from "@medipim/platform/RunRecords"
 import { Duration, Effect, Option, Schedule } from "effect"
-import type { RunRecords, RunState } from "./RunRecords.ts"
 import { SyncFailed } from "./ServiceCalls.ts"
 
 /** The failure code of a cancelled run. */

@@ -3,9 +3,9 @@ import { sumChunkOutcomes } from "@medipim/domain/Outcomes"
 import { etaSeconds, noProgress, type Phase, type Progress, percentOf } from "@medipim/domain/Run"
 import type { Mode } from "@medipim/domain/SyncOptions"
 import type { ChunkCounts } from "@medipim/http-api/MaintainerApi"
+import { RunRecords } from "@medipim/platform/RunRecords"
 import { elapsedMillis } from "@medipim/platform/Stopwatch"
 import { Effect, Semaphore } from "effect"
-import { RunRecords } from "./RunRecords.ts"
 
 /** Reports the progress of a running run. */
 export interface ProgressReporter {

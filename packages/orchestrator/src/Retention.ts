@@ -1,11 +1,10 @@
+import { RunRecords } from "@medipim/platform/RunRecords"
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 
 /** Rows deleted in one transaction: it holds its locks for moments. */
 const batch = 2000
-/** Runs that are kept however old they are: they order the snapshots that may still be stored. */
-const runsKept = 50
 /** How long the workflow engine's record of a run that has ended is kept, for diagnosis. */
 const engineDays = 7
 /** Rejected lines kept of a run that published nothing: so many for each reason, and so many in all... */
@@ -28,15 +27,17 @@ export class Retention extends Context.Service<
       Retention,
       Effect.gen(function* () {
         const sql = yield* SqlClient
+        const records = yield* RunRecords
+        const rowsDeleted = (statement: string) => Effect.map(sql.unsafe(statement), (rows) => rows.length)
 
         /** Deletes rows until a batch finds fewer than it may take, and gives the space back. */
-        const deleteInBatches = (what: string, table: string, statement: string) =>
+        const deleteInBatches = (what: string, table: string, deleteBatch: Effect.Effect<number, SqlError>) =>
           Effect.gen(function* () {
             let deleted = 0
             while (true) {
-              const rows = yield* sql.unsafe(statement)
-              deleted += rows.length
-              if (rows.length < batch) break
+              const rows = yield* deleteBatch
+              deleted += rows
+              if (rows < batch) break
               yield* Effect.yieldNow
             }
             if (deleted === 0) return
@@ -49,30 +50,30 @@ export class Retention extends Context.Service<
         const changes = deleteInBatches(
           "changes of products",
           "product_changes",
-          `DELETE FROM medipim.product_changes WHERE id IN (
+          rowsDeleted(`DELETE FROM medipim.product_changes WHERE id IN (
             SELECT id FROM medipim.product_changes WHERE changed_at < ${days(historyDays)} ORDER BY id LIMIT ${batch}
-          ) RETURNING 1`
+          ) RETURNING 1`)
         )
 
         // What a replay has published, and lines of snapshots that a whole newer one has replaced.
         const replaced = deleteInBatches(
           "rejected lines that were replayed or replaced",
           "rejected_records",
-          `DELETE FROM medipim.rejected_records WHERE (run_id, record) IN (
+          rowsDeleted(`DELETE FROM medipim.rejected_records WHERE (run_id, record) IN (
             SELECT r.run_id, r.record FROM medipim.rejected_records AS r
             LEFT JOIN medipim.sync_runs AS run ON run.id = r.run_id
             WHERE r.replayed_by IS NOT NULL OR run.id IS NULL OR EXISTS (
               SELECT FROM medipim.published_snapshots AS p
               WHERE p.whole AND p.run_seq > run.seq AND p.snapshot_id <> r.snapshot_id
             ) LIMIT ${batch}
-          ) RETURNING 1`
+          ) RETURNING 1`)
         )
 
         // Reasons are alike when they differ in their figures and in what they quote. Each reason has its first example.
         const unpublished = deleteInBatches(
           "rejected lines of runs that published nothing",
           "rejected_records",
-          `DELETE FROM medipim.rejected_records WHERE (run_id, record) IN (
+          rowsDeleted(`DELETE FROM medipim.rejected_records WHERE (run_id, record) IN (
             SELECT run_id, record FROM (
               SELECT *, row_number() OVER (PARTITION BY run_id ORDER BY of_reason, record) AS of_run FROM (
                 SELECT r.run_id, r.record,
@@ -86,28 +87,10 @@ export class Retention extends Context.Service<
             ) AS ranked
             WHERE of_reason > ${sample.ofReason} OR of_run > ${sample.ofRun} OR run_back > ${refusedRuns}
             LIMIT ${batch}
-          ) RETURNING 1`
+          ) RETURNING 1`)
         )
 
-        // The runs that published last, and those that fetched what they published, define what the catalogue stands for.
-        const runs = deleteInBatches(
-          "runs",
-          "sync_runs",
-          `DELETE FROM medipim.sync_runs WHERE id IN (
-            SELECT id FROM medipim.sync_runs
-            WHERE ended_at < ${days(historyDays)} AND status <> 'running'
-              AND id NOT IN (SELECT id FROM medipim.sync_runs ORDER BY seq DESC LIMIT ${runsKept})
-              AND id NOT IN (
-                SELECT unnest(array[run_id, snapshot_id]) FROM (
-                  (SELECT run_id, snapshot_id FROM medipim.published_snapshots ORDER BY seq DESC LIMIT 1) UNION ALL
-                  (SELECT run_id, snapshot_id FROM medipim.published_snapshots WHERE whole ORDER BY seq DESC LIMIT 1)
-                  UNION ALL
-                  (SELECT run_id, snapshot_id FROM medipim.published_snapshots WHERE whole ORDER BY run_seq DESC LIMIT 1)
-                ) AS last
-              )
-            ORDER BY seq LIMIT ${batch}
-          ) RETURNING 1`
-        )
+        const runs = deleteInBatches("runs", "sync_runs", records.deleteOld(historyDays, batch))
 
         const ended = `SELECT m.entity_type, m.entity_id FROM medipim.cluster_messages AS m
           LEFT JOIN medipim.sync_runs AS run ON run.id = m.payload::jsonb ->> 'runId'
@@ -116,19 +99,19 @@ export class Retention extends Context.Service<
         const replies = deleteInBatches(
           "replies of the workflow engine",
           "cluster_replies",
-          `DELETE FROM medipim.cluster_replies WHERE id IN (
+          rowsDeleted(`DELETE FROM medipim.cluster_replies WHERE id IN (
             SELECT r.id FROM medipim.cluster_replies AS r JOIN medipim.cluster_messages AS m USING (request_id)
             JOIN (${ended}) AS e USING (entity_type, entity_id) LIMIT ${batch}
-          ) RETURNING 1`
+          ) RETURNING 1`)
         )
         // The message of the run itself goes last: it names the others.
         const messages = deleteInBatches(
           "messages of the workflow engine",
           "cluster_messages",
-          `DELETE FROM medipim.cluster_messages WHERE id IN (
+          rowsDeleted(`DELETE FROM medipim.cluster_messages WHERE id IN (
             SELECT m.id FROM medipim.cluster_messages AS m JOIN (${ended}) AS e USING (entity_type, entity_id)
             ORDER BY m.tag = 'run' LIMIT ${batch}
-          ) RETURNING 1`
+          ) RETURNING 1`)
         )
 
         const orLogged = (part: typeof changes) => Effect.ignoreCause(part, { log: "Warn" })

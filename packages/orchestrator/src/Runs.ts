@@ -3,12 +3,12 @@ import type { Run } from "@medipim/domain/Run"
 import type { SyncOptions } from "@medipim/domain/SyncOptions"
 import { type RunEvent, RunNotFound, type SyncRunning } from "@medipim/http-api/OrchestratorApi"
 import { Draining } from "@medipim/platform/Draining"
+import { RunRecords } from "@medipim/platform/RunRecords"
 import { Context, Effect, Layer, Option, Schedule, Schema, Stream } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { WorkflowEngine } from "effect/workflow"
 import { isDatabaseUnavailable } from "./EngineRetry.ts"
 import { Notifier } from "./Notifier.ts"
-import { RunRecords } from "./RunRecords.ts"
 import { Sync } from "./Sync.ts"
 
 interface Seen {

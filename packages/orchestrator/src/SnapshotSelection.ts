@@ -3,10 +3,10 @@ import type { SnapshotSummary } from "@medipim/domain/Snapshot"
 import { FetcherClient } from "@medipim/http-api/Clients"
 import { sqlMessage, surviving } from "@medipim/platform/Postgres"
 import { PublishOrder } from "@medipim/platform/PublishOrder"
+import { RunRecords } from "@medipim/platform/RunRecords"
 import { Context, Effect, Layer, Option } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { MachineWaker } from "./MachineWaker.ts"
-import { RunRecords } from "./RunRecords.ts"
 import { call, failed, once, SyncFailed } from "./ServiceCalls.ts"
 
 /** A snapshot that no run has published yet is used again while the run that fetched it ended less than an hour ago. */

@@ -1,8 +1,8 @@
 import type { RunId } from "@medipim/domain/Ids"
 import type { Phase, Wait } from "@medipim/domain/Run"
 import { FetcherClient, MaintainerClient } from "@medipim/http-api/Clients"
+import { RunRecords } from "@medipim/platform/RunRecords"
 import { Context, DateTime, Effect, Layer } from "effect"
-import { RunRecords } from "./RunRecords.ts"
 
 /** How often the service at work is asked. */
 const pollInterval = "5 seconds"

@@ -1,6 +1,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { printable } from "@medipim/domain/Printable"
 import { Effect, Option, Redacted, Schedule } from "effect"
+import type { SqlClient } from "effect/sql/SqlClient"
 import { ConnectionError, SqlError } from "effect/sql/SqlError"
 import { databaseTls } from "./DatabaseTls.ts"
 import { survive } from "./Outage.ts"
@@ -43,6 +44,21 @@ export const isPassing = (error: SqlError): boolean =>
  */
 export const abortIdleTransaction = "SET LOCAL idle_in_transaction_session_timeout = '60s'"
 
+/**
+ * For a transaction that writes the whole of a first load in one statement: lifts the limit on the time of a statement, two
+ * minutes on Supabase. Waiting for a lock stays bounded, and Postgres aborts the transaction once it is idle for 60 s.
+ */
+export const withoutStatementTimeout = (sql: SqlClient): Effect.Effect<void, SqlError> =>
+  Effect.all(
+    [
+      sql`SET LOCAL statement_timeout = 0`,
+      // Again: a pooler may keep the parameters of a connection for itself.
+      sql.unsafe(`SET LOCAL lock_timeout = '${longestLockWait}'`),
+      sql.unsafe(abortIdleTransaction)
+    ],
+    { discard: true }
+  )
+
 const isPassingFault = (error: { readonly _tag: string }): boolean =>
   error._tag === "SqlError" && isPassing(error as SqlError)
 
@@ -74,6 +90,21 @@ export const passingFaults = {
   schedule: Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("5 seconds")]).pipe(Schedule.jittered),
   times: 6
 }
+
+interface Tagged {
+  readonly _tag: string
+}
+
+/** Retries an effect this way, but not inside a transaction: nothing but all of it can be repeated. */
+export const retriedOutsideTransaction =
+  (
+    sql: SqlClient,
+    retried: <A, E extends Tagged>(effect: Effect.Effect<A, E | SqlError>) => Effect.Effect<A, E | SqlError>
+  ) =>
+  <A, E extends Tagged>(effect: Effect.Effect<A, E | SqlError>): Effect.Effect<A, E | SqlError> =>
+    Effect.flatMap(Effect.serviceOption(sql.transactionService), (transaction) =>
+      Option.isSome(transaction) ? effect : retried(effect)
+    )
 
 /** The fields of an error of the server, as far as it sent them (PostgreSQL manual, 55.8). */
 export const sqlFields = (error: SqlError): { readonly code?: string; readonly detail?: string } =>

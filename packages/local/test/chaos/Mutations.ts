@@ -79,11 +79,11 @@ const guards: ReadonlyArray<Guard> = [
     name: "a run that is over publishes nothing",
     breaks: [
       [
-        "packages/maintainer/src/PublishTransaction.ts",
-        'running: run?.status === "running" && !(yield* isCancelled(runId))',
-        "running: true"
+        "packages/platform/src/RunRecords.ts",
+        'const running = run?.status === "running" && !(yield* isCancelled(id))',
+        "const running = true"
       ],
-      ["packages/maintainer/src/Publish.ts", "if (yield* transaction.isCancelled(runId))", "if (runId === undefined)"],
+      ["packages/maintainer/src/Publish.ts", "if (yield* records.isCancelled(runId))", "if (runId === undefined)"],
       ["packages/maintainer/src/Publish.ts", "until: (cancelled) => cancelled", "until: () => false"]
     ],
     noticedBy: "cancel: overtakes its publish"
@@ -209,7 +209,7 @@ const guards: ReadonlyArray<Guard> = [
         "CREATE UNIQUE INDEX sync_runs_one_running ON medipim.sync_runs (status, id) WHERE status = 'running'"
       ],
       [
-        "packages/orchestrator/src/RunRecords.ts",
+        "packages/platform/src/RunRecords.ts",
         "ON CONFLICT (status) WHERE status = 'running' DO NOTHING",
         "ON CONFLICT (id) DO NOTHING"
       ]
