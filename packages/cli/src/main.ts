@@ -1,4 +1,4 @@
-import "@medipim/platform/Node24"
+import "@medipim/platform/process/Node24"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"

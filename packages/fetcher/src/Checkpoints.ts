@@ -10,7 +10,7 @@ import {
   sidecarKey
 } from "@medipim/domain/Snapshot"
 import { SnapshotStore, StoreError } from "@medipim/domain/SnapshotStore"
-import { readObject } from "@medipim/platform/StoredObjects"
+import { readObject } from "@medipim/platform/store/StoredObjects"
 import { Clock, Context, Duration, Effect, Layer, Option, Schema } from "effect"
 
 /** A part that is to be stored, and then its sidecar. */

@@ -3,7 +3,7 @@ import { byCreation, MediPim, type MediPimError, sinceCreation } from "@medipim/
 import { type Asked, Manifest, manifestKey, type Sidecar } from "@medipim/domain/Snapshot"
 import { SnapshotStore, type StoreError } from "@medipim/domain/SnapshotStore"
 import { StreamBroken } from "@medipim/domain/StreamCheck"
-import { elapsedMillis } from "@medipim/platform/Stopwatch"
+import { elapsedMillis } from "@medipim/platform/process/Stopwatch"
 import { Context, DateTime, Duration, Effect, Layer, Metric, Option, Schedule, Schema, Stream } from "effect"
 import { type Checkpoint, Checkpoints, partOf } from "./Checkpoints.ts"
 import { type CutterOptions, isResumable, makePartCutter, type Progress } from "./PartCutter.ts"

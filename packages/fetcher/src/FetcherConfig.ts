@@ -9,9 +9,9 @@ import {
   sleepSettings,
   storeSettings,
   wholeNumber
-} from "@medipim/platform/ServiceSettings"
-import { type Form, loadSettings, required, withDefault } from "@medipim/platform/Settings"
-import { version } from "@medipim/platform/Telemetry"
+} from "@medipim/platform/process/ServiceSettings"
+import { type Form, loadSettings, required, withDefault } from "@medipim/platform/process/Settings"
+import { version } from "@medipim/platform/process/Telemetry"
 import { Duration, Schema } from "effect"
 import { usualPartBytes } from "./PartWriter.ts"
 

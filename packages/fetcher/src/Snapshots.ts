@@ -1,7 +1,7 @@
 import { SnapshotId } from "@medipim/domain/Ids"
 import { Manifest, manifestKey, prefixOf, snapshotsPrefix } from "@medipim/domain/Snapshot"
 import { SnapshotStore, StoreError } from "@medipim/domain/SnapshotStore"
-import { readObject } from "@medipim/platform/StoredObjects"
+import { readObject } from "@medipim/platform/store/StoredObjects"
 import { Context, Effect, Layer, Option, Schema } from "effect"
 import { largestObject, tooLarge } from "./Checkpoints.ts"
 

@@ -5,9 +5,9 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { TestDatabase } from "@medipim/testing/TestDatabase"
 import { Console, Data, Duration, Effect, Layer } from "effect"
-import { TestDatabase } from "../src/TestDatabase.ts"
-import { answers, command, ImageFolder, run, type Service, surroundings, syncAt } from "../test/ImageFolder.ts"
+import { answers, command, ImageFolder, run, type Service, surroundings, syncAt } from "../test/fly/ImageFolder.ts"
 
 const products = Number(process.argv[2] ?? 108_000)
 const mebibyte = 1024 * 1024

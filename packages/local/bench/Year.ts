@@ -133,7 +133,7 @@ const year = Effect.gen(function* () {
     logDir: join(dir, "logs")
   })
   const env = {
-    NODE_OPTIONS: `--import ${pathToFileURL(join(root, "packages/local/test/WrongClock.ts")).href}`,
+    NODE_OPTIONS: `--import ${pathToFileURL(join(root, "packages/local/test/system/WrongClock.ts")).href}`,
     MEDIPIM_TEST_CLOCK: serviceClock,
     MEDIPIM_API_URL: `${spoiler.url}/v4/products/stream`,
     HISTORY_DAYS: String(historyDays),

@@ -1,6 +1,6 @@
 import { createServer } from "node:net"
-import { port } from "@medipim/platform/ServiceSettings"
-import { loadSettings, withDefault } from "@medipim/platform/Settings"
+import { port } from "@medipim/platform/process/ServiceSettings"
+import { loadSettings, withDefault } from "@medipim/platform/process/Settings"
 import { Data, Effect } from "effect"
 import { freePort } from "./EmbeddedPostgres.ts"
 

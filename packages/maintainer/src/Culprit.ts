@@ -1,5 +1,5 @@
 import type { RunId } from "@medipim/domain/Ids"
-import { isOfValues } from "@medipim/platform/Postgres"
+import { isOfValues } from "@medipim/platform/database/Postgres"
 import { Data, Effect, Option } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { ProductTable } from "./ProductTable.ts"

@@ -1,4 +1,4 @@
-import { watch } from "@medipim/platform/Outage"
+import { watch } from "@medipim/platform/process/Outage"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 

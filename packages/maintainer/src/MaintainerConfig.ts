@@ -5,8 +5,8 @@ import {
   sleepSettings,
   storeSettings,
   wholeNumber
-} from "@medipim/platform/ServiceSettings"
-import { loadSettings, withDefault } from "@medipim/platform/Settings"
+} from "@medipim/platform/process/ServiceSettings"
+import { loadSettings, withDefault } from "@medipim/platform/process/Settings"
 
 /** The environment of the maintainer. */
 export const maintainerConfig = loadSettings({

@@ -1,6 +1,6 @@
 import type { RunId } from "@medipim/domain/Ids"
 import { columnNames, columnTypes } from "@medipim/domain/ProductColumns"
-import { isOfValues, retriedOutsideTransaction, surviving } from "@medipim/platform/Postgres"
+import { isOfValues, retriedOutsideTransaction, surviving } from "@medipim/platform/database/Postgres"
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"

@@ -18,8 +18,8 @@ import {
   sqlMessage,
   surviving,
   withoutStatementTimeout
-} from "@medipim/platform/Postgres"
-import { RunRecords } from "@medipim/platform/RunRecords"
+} from "@medipim/platform/database/Postgres"
+import { RunRecords } from "@medipim/platform/database/RunRecords"
 import { Context, Data, Effect, Layer, Option, Schedule, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"

@@ -7,7 +7,7 @@ import type { SnapshotId } from "@medipim/domain/Ids"
 import { type LinePiece, longestLine, longestOfAll, makeLineSplitter } from "@medipim/domain/LineSplitter"
 import { Manifest, manifestKey, type Part } from "@medipim/domain/Snapshot"
 import { SnapshotStore, type StoreError } from "@medipim/domain/SnapshotStore"
-import { readObject } from "@medipim/platform/StoredObjects"
+import { readObject } from "@medipim/platform/store/StoredObjects"
 import { Context, Effect, Layer, Schedule, Schema, Stream } from "effect"
 
 /** What is stored is not what was written, or is not there. */

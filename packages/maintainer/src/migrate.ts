@@ -1,10 +1,10 @@
-import "@medipim/platform/Node24"
+import "@medipim/platform/process/Node24"
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { migrate } from "@medipim/platform/Migrations"
-import * as Postgres from "@medipim/platform/Postgres"
-import { runOnce } from "@medipim/platform/Service"
-import { databaseSettings } from "@medipim/platform/ServiceSettings"
-import { loadSettings } from "@medipim/platform/Settings"
+import { migrate } from "@medipim/platform/database/Migrations"
+import * as Postgres from "@medipim/platform/database/Postgres"
+import { runOnce } from "@medipim/platform/process/Service"
+import { databaseSettings } from "@medipim/platform/process/ServiceSettings"
+import { loadSettings } from "@medipim/platform/process/Settings"
 import { Effect, Layer } from "effect"
 
 const program = Effect.gen(function* () {

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util"
 import { assert, layer } from "@effect/vitest"
 import type { SnapshotId } from "@medipim/domain/Ids"
+import { type Dice, diceOf } from "@medipim/testing/Dice"
 import { Cause, Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { ChunkStager } from "../src/ChunkStager.ts"
@@ -21,31 +22,6 @@ import {
 const SEED = Number(process.env.MEDIPIM_CHAOS_SEED ?? 20_261_123)
 const HISTORIES = 200
 const DAY = 24 * 60 * 60 * 1000
-
-const mulberry32 = (seed: number) => {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
-const makeDice = (seed: number) => {
-  const next = mulberry32(seed)
-  const int = (from: number, to: number) => from + Math.floor(next() * (to - from + 1))
-  return {
-    int,
-    chance: (share: number) => next() < share,
-    oneOf: <A>(items: ReadonlyArray<A>) => items[int(0, items.length - 1)] as A,
-    shuffled: <A>(items: ReadonlyArray<A>) => {
-      const places = new Map(items.map((item) => [item, next()]))
-      return items.toSorted((a, b) => (places.get(a) ?? 0) - (places.get(b) ?? 0))
-    }
-  }
-}
-type Dice = ReturnType<typeof makeDice>
 
 /** As the model holds it: its `embedUrl` is only added to the text of a line. */
 interface Product extends Source {
@@ -302,7 +278,7 @@ const playHistory = Effect.fnUntraced(function* (history: number) {
   yield* empty
   const sql = yield* SqlClient
   yield* sql`DELETE FROM medipim.sync_runs`
-  const dice = makeDice(SEED + history)
+  const dice = diceOf(SEED + history)
   const nextLines = makeSource(dice)
   const played: Array<typeof zero> = []
   const steps = dice.int(3, 6)

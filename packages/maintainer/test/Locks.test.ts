@@ -1,8 +1,8 @@
 import { assert, layer } from "@effect/vitest"
-import { currentWaits } from "@medipim/platform/Outage"
+import { currentWaits } from "@medipim/platform/process/Outage"
+import { holdTransaction } from "@medipim/testing/HeldTransaction"
 import { Effect, Fiber, Option, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { holdTransaction } from "../../platform/test/HeldTransaction.ts"
 import { Publish } from "../src/Publish.ts"
 import { empty, products, services, stagedRun, sync } from "./Fixture.ts"
 

@@ -1,6 +1,6 @@
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import { assert, layer } from "@effect/vitest"
-import { TestDatabase } from "@medipim/local/TestDatabase"
+import { TestDatabase } from "@medipim/testing/TestDatabase"
 import { Context, Effect, Fiber, Layer, Redacted, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { Publish } from "../src/Publish.ts"

@@ -1,6 +1,6 @@
 import type { RunId } from "@medipim/domain/Ids"
 import type { Wait } from "@medipim/domain/Run"
-import type { RunRecords, RunState } from "@medipim/platform/RunRecords"
+import type { RunRecords, RunState } from "@medipim/platform/database/RunRecords"
 import { Duration, Effect, Option, Schedule } from "effect"
 import { SyncFailed } from "./ServiceCalls.ts"
 

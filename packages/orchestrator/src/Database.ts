@@ -1,6 +1,6 @@
-import { DatabaseClock } from "@medipim/platform/DatabaseClock"
-import { PublishOrder } from "@medipim/platform/PublishOrder"
-import { RunRecords } from "@medipim/platform/RunRecords"
+import { DatabaseClock } from "@medipim/platform/database/DatabaseClock"
+import { PublishOrder } from "@medipim/platform/database/PublishOrder"
+import { RunRecords } from "@medipim/platform/database/RunRecords"
 import { Layer } from "effect"
 import { Retention } from "./Retention.ts"
 

@@ -1,4 +1,4 @@
-import { isPassing } from "@medipim/platform/Postgres"
+import { isPassing } from "@medipim/platform/database/Postgres"
 import { Data, Effect, Schedule, Schema } from "effect"
 import { PersistenceError } from "effect/cluster/ClusterError"
 import { isSqlError } from "effect/sql/SqlError"

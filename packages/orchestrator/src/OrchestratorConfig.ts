@@ -7,8 +7,8 @@ import {
   operatorSecret,
   serverSettings,
   wholeNumber
-} from "@medipim/platform/ServiceSettings"
-import { loadSettings, optional, withDefault } from "@medipim/platform/Settings"
+} from "@medipim/platform/process/ServiceSettings"
+import { loadSettings, optional, withDefault } from "@medipim/platform/process/Settings"
 import { Duration } from "effect"
 
 /** The environment of the orchestrator. */

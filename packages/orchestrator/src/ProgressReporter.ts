@@ -3,8 +3,8 @@ import { sumChunkOutcomes } from "@medipim/domain/Outcomes"
 import { etaSeconds, noProgress, type Phase, type Progress, percentOf } from "@medipim/domain/Run"
 import type { Mode } from "@medipim/domain/SyncOptions"
 import type { ChunkCounts } from "@medipim/http-api/MaintainerApi"
-import { RunRecords } from "@medipim/platform/RunRecords"
-import { elapsedMillis } from "@medipim/platform/Stopwatch"
+import { RunRecords } from "@medipim/platform/database/RunRecords"
+import { elapsedMillis } from "@medipim/platform/process/Stopwatch"
 import { Effect, Semaphore } from "effect"
 
 /** Reports the progress of a running run. */

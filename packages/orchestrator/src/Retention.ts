@@ -1,4 +1,4 @@
-import { RunRecords } from "@medipim/platform/RunRecords"
+import { RunRecords } from "@medipim/platform/database/RunRecords"
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"

@@ -1,6 +1,6 @@
 import { type PublishRefused, RefusalReason } from "@medipim/domain/PublishRules"
 import type { Failed } from "@medipim/http-api/Failure"
-import { askAgain } from "@medipim/platform/Outage"
+import { askAgain } from "@medipim/platform/process/Outage"
 import { type Duration, Effect, Option, Schedule, Schema, Stream } from "effect"
 import { MachineWaker, type ServiceName } from "./MachineWaker.ts"
 

@@ -1,7 +1,7 @@
 import { planChunks, rangeOf } from "@medipim/domain/ChunkPlan"
 import { RunId } from "@medipim/domain/Ids"
 import { ChunkSize, SyncOptions } from "@medipim/domain/SyncOptions"
-import { type Ending, RunRecords } from "@medipim/platform/RunRecords"
+import { type Ending, RunRecords } from "@medipim/platform/database/RunRecords"
 import { Cause, Effect, identity, Option, References, Schema } from "effect"
 import { Workflow } from "effect/workflow"
 import { cancelledCode } from "./Cancellation.ts"

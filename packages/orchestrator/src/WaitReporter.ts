@@ -1,7 +1,7 @@
 import type { RunId } from "@medipim/domain/Ids"
 import type { Phase, Wait } from "@medipim/domain/Run"
 import { FetcherClient, MaintainerClient } from "@medipim/http-api/Clients"
-import { RunRecords } from "@medipim/platform/RunRecords"
+import { RunRecords } from "@medipim/platform/database/RunRecords"
 import { Context, DateTime, Effect, Layer } from "effect"
 
 /** How often the service at work is asked. */

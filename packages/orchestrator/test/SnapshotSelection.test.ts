@@ -1,7 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import { SnapshotId } from "@medipim/domain/Ids"
 import { FetcherClient } from "@medipim/http-api/Clients"
-import { PublishOrder } from "@medipim/platform/PublishOrder"
+import { PublishOrder } from "@medipim/platform/database/PublishOrder"
 import { Effect, Layer, Option } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { MachineWaker } from "../src/MachineWaker.ts"

@@ -5,8 +5,8 @@ import { AdminKey } from "@medipim/http-api/AdminKey"
 import { Effect, Option } from "effect"
 import { HttpClientRequest } from "effect/http"
 import { HttpApiClient, HttpApiMiddleware } from "effect/http-api"
-import * as NodeServer from "../src/NodeServer.ts"
-import { burst } from "../src/WrongKeys.ts"
+import * as NodeServer from "../src/http/NodeServer.ts"
+import { burst } from "../src/http/WrongKeys.ts"
 import { type Answer, ask, askBytes, inPeace, key, keyed, started, TestApi, wrong } from "./TestServer.ts"
 
 const wrongKeyOnRequests = HttpApiMiddleware.layerClient(AdminKey, ({ next, request }) =>

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { clientAddress, clientNetwork } from "../src/ClientAddress.ts"
+import { clientAddress, clientNetwork } from "../src/http/ClientAddress.ts"
 
 const proxy = "::ffff:172.19.4.10"
 const neighbour = "fdaa:0:18:a7b:d6b:0:a:2"

@@ -2,8 +2,8 @@ import { type AddressInfo, createServer } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option, Redacted } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { databaseTls } from "../src/DatabaseTls.ts"
-import * as Postgres from "../src/Postgres.ts"
+import { databaseTls } from "../src/database/DatabaseTls.ts"
+import * as Postgres from "../src/database/Postgres.ts"
 
 const authority = "-----BEGIN CERTIFICATE-----\nof a test\n-----END CERTIFICATE-----"
 const at = (host: string, query = "") => databaseTls(`postgres://u:p@${host}:5432/x${query}`, Option.none())

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import * as Idle from "../src/Idle.ts"
+import * as Idle from "../src/process/Idle.ts"
 
 /** A process whose quiet time is told, and which notes that it was to end. */
 const watched = Effect.gen(function* () {

@@ -1,11 +1,11 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { TestDatabase } from "@medipim/local/TestDatabase"
+import { TestDatabase } from "@medipim/testing/TestDatabase"
 import { Cause, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { migrate } from "../src/Migrations.ts"
-import * as Postgres from "../src/Postgres.ts"
+import { migrate } from "../src/database/Migrations.ts"
+import * as Postgres from "../src/database/Postgres.ts"
 
 /** A connection of its own, as another process would have. */
 const migrateApart = Effect.flatMap(TestDatabase, ({ url }) =>

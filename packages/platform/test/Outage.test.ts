@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Data, Duration, Effect } from "effect"
-import { survive } from "../src/Outage.ts"
+import { survive } from "../src/process/Outage.ts"
 
 class Away extends Data.TaggedError("Away")<object> {}
 

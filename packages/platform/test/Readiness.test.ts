@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Option, Redacted } from "effect"
 import { HttpServerRequest } from "effect/http"
 import { TestClock } from "effect/testing"
-import { AdminKeys } from "../src/AdminKeys.ts"
-import { makeReadyz, publicReason, readiness } from "../src/Readiness.ts"
+import { AdminKeys } from "../src/http/AdminKeys.ts"
+import { makeReadyz, publicReason, readiness } from "../src/http/Readiness.ts"
 
 const works = { name: "store", check: Effect.void }
 const fails = (name: string, message: string) => ({ name, check: Effect.fail({ message }) })

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, type Layer, Option, Redacted } from "effect"
-import { databaseSettings, serverSettings, storeSettings, wholeNumber } from "../src/ServiceSettings.ts"
-import { loadSettings, withDefault } from "../src/Settings.ts"
+import { databaseSettings, serverSettings, storeSettings, wholeNumber } from "../src/process/ServiceSettings.ts"
+import { loadSettings, withDefault } from "../src/process/Settings.ts"
 
 const load = (environment: Record<string, string>) =>
   loadSettings({

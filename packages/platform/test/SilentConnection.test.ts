@@ -1,9 +1,9 @@
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import { assert, it } from "@effect/vitest"
-import { TestDatabase } from "@medipim/local/TestDatabase"
+import { TestDatabase } from "@medipim/testing/TestDatabase"
 import { Effect, Redacted } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import * as Postgres from "../src/Postgres.ts"
+import * as Postgres from "../src/database/Postgres.ts"
 
 /** Passes connections on to a database. `silence` keeps those that are there open and lets nothing through any more. */
 const proxyBefore = Effect.fnUntraced(function* (database: URL) {

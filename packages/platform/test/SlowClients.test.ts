@@ -2,9 +2,10 @@ import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import type { Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
+import { dial } from "@medipim/testing/Dial"
 import { Effect, Schedule } from "effect"
-import * as NodeServer from "../src/NodeServer.ts"
-import { ask, dial, heardOf, inPeace, key, keyed, started } from "./TestServer.ts"
+import * as NodeServer from "../src/http/NodeServer.ts"
+import { ask, heardOf, inPeace, key, keyed, started } from "./TestServer.ts"
 
 /** So short that a test need not wait for those of production. */
 const short: NodeServer.Limits = { ...NodeServer.defaultLimits, head: 300, request: 600, check: 50 }

@@ -2,13 +2,13 @@ import { chmodSync, existsSync, readdirSync, utimesSync, writeFileSync } from "n
 import { join } from "node:path"
 import { assert, describe, layer } from "@effect/vitest"
 import { SnapshotStore } from "@medipim/domain/SnapshotStore"
-import { temporaryFolder } from "@medipim/local/TemporaryFolder"
+import { storeConformance } from "@medipim/testing/StoreConformance"
+import { SupabaseStandIn } from "@medipim/testing/SupabaseStandIn"
+import { temporaryFolder } from "@medipim/testing/TemporaryFolder"
 import { Effect, Fiber, Layer, Redacted, Stream } from "effect"
-import * as FolderStore from "../src/FolderStore.ts"
-import { readObject } from "../src/StoredObjects.ts"
-import * as SupabaseStore from "../src/SupabaseStore.ts"
-import { storeConformance } from "./StoreConformance.ts"
-import { SupabaseStandIn } from "./SupabaseStandIn.ts"
+import * as FolderStore from "../src/store/FolderStore.ts"
+import { readObject } from "../src/store/StoredObjects.ts"
+import * as SupabaseStore from "../src/store/SupabaseStore.ts"
 
 const folder = Layer.unwrap(
   Effect.map(temporaryFolder("store"), (dir) => FolderStore.layer(join(dir, "deeper", "snapshots")))

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net"
 import { text } from "node:stream/consumers"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Console, Effect, Layer } from "effect"
-import * as Telemetry from "../src/Telemetry.ts"
+import * as Telemetry from "../src/process/Telemetry.ts"
 
 /** A message and an error as a hostile source would have them: ESC, a line end, C1, a mark that turns text around. */
 const hostile = 'refused\n{"level":"INFO","message":"forged"}\u001b[2J\u001b]0;x\u0007\u009b2J\u202e\u2028end'

@@ -1,12 +1,12 @@
 import { request as httpRequest } from "node:http"
-import { type AddressInfo, connect, createServer, type Socket } from "node:net"
+import { type AddressInfo, createServer } from "node:net"
 import { AdminKey } from "@medipim/http-api/AdminKey"
 import { RequestErrors } from "@medipim/http-api/InvalidRequest"
 import { Effect, Exit, Layer, Logger, Option, Redacted, Schedule, Schema, Scope, Stream } from "effect"
 import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
-import * as ApiServer from "../src/ApiServer.ts"
-import { Draining } from "../src/Draining.ts"
-import * as NodeServer from "../src/NodeServer.ts"
+import * as ApiServer from "../src/http/ApiServer.ts"
+import * as NodeServer from "../src/http/NodeServer.ts"
+import { Draining } from "../src/process/Draining.ts"
 
 export const key = "the-right-key-of-more-than-32-characters"
 export const wrong = "a-wrong-key-of-more-than-32-characters!!"
@@ -119,22 +119,6 @@ export const ask = (port: number, path: string, question: Question = {}): Effect
   }))
 
 export const keyed = (value: string) => ({ headers: { "x-admin-key": value } })
-
-/** A connection by hand: what came over it, and when it is closed by the other side. */
-export const dial = Effect.fnUntraced(function* (port: number, first = "") {
-  const socket = yield* Effect.callback<Socket>((resume) => {
-    const opened: Socket = connect(port, "127.0.0.1", () => resume(Effect.succeed(opened)))
-  })
-  let text = ""
-  socket.on("error", () => {})
-  socket.on("data", (piece) => {
-    text += piece
-  })
-  const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()))
-  yield* Effect.addFinalizer(() => Effect.sync(() => socket.destroy()))
-  if (first !== "") socket.write(first)
-  return { socket, text: () => text, closed: Effect.promise(() => closed) }
-})
 
 export const heardOf = ({ text }: { readonly text: () => string }) =>
   Effect.sync(text).pipe(Effect.repeat({ until: (got) => got !== "", schedule: Schedule.spaced("10 millis") }))

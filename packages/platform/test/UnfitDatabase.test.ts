@@ -1,12 +1,12 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, layer } from "@effect/vitest"
-import { TestDatabase } from "@medipim/local/TestDatabase"
+import { TestDatabase } from "@medipim/testing/TestDatabase"
 import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { maintainerNeeds, orchestratorNeeds } from "../src/DatabaseNeeds.ts"
-import { migrate } from "../src/Migrations.ts"
-import * as Postgres from "../src/Postgres.ts"
-import { databaseCheck, readiness } from "../src/Readiness.ts"
+import { maintainerNeeds, orchestratorNeeds } from "../src/database/DatabaseNeeds.ts"
+import { migrate } from "../src/database/Migrations.ts"
+import * as Postgres from "../src/database/Postgres.ts"
+import { databaseCheck, readiness } from "../src/http/Readiness.ts"
 import { transactionPooler } from "./TransactionPooler.ts"
 
 const pool = Layer.unwrap(

@@ -6,12 +6,12 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { SnapshotStore } from "@medipim/domain/SnapshotStore"
-import { temporaryFolder } from "@medipim/local/TemporaryFolder"
+import { SupabaseStandIn } from "@medipim/testing/SupabaseStandIn"
+import { temporaryFolder } from "@medipim/testing/TemporaryFolder"
 import { Effect, Redacted } from "effect"
-import * as FolderStore from "../src/FolderStore.ts"
-import { readiness } from "../src/Readiness.ts"
-import * as SupabaseStore from "../src/SupabaseStore.ts"
-import { SupabaseStandIn } from "./SupabaseStandIn.ts"
+import { readiness } from "../src/http/Readiness.ts"
+import * as FolderStore from "../src/store/FolderStore.ts"
+import * as SupabaseStore from "../src/store/SupabaseStore.ts"
 
 const supabase = (url: string, key: string) =>
   SnapshotStore.pipe(

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
-import * as WrongKeys from "../src/WrongKeys.ts"
+import * as WrongKeys from "../src/http/WrongKeys.ts"
 
 describe("Refusals", () => {
   it.effect("are counted for each client by itself, missing and wrong keys apart", () =>

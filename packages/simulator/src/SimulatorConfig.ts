@@ -1,5 +1,5 @@
-import { listenAddress, port, secret, text, wholeNumber } from "@medipim/platform/ServiceSettings"
-import { loadSettings, optional, withDefault } from "@medipim/platform/Settings"
+import { listenAddress, port, secret, text, wholeNumber } from "@medipim/platform/process/ServiceSettings"
+import { loadSettings, optional, withDefault } from "@medipim/platform/process/Settings"
 import { Redacted } from "effect"
 
 /** The environment of the simulator; everything has a default, the key too: it opens nothing. */

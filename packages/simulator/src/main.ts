@@ -1,5 +1,5 @@
-import "@medipim/platform/Node24"
-import * as Service from "@medipim/platform/Service"
+import "@medipim/platform/process/Node24"
+import * as Service from "@medipim/platform/process/Service"
 import { Effect, Layer, Option } from "effect"
 import { Simulator } from "./Simulator.ts"
 import { simulatorConfig } from "./SimulatorConfig.ts"

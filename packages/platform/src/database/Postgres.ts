@@ -1,0 +1,131 @@
+import { PgClient } from "@effect/sql-pg"
+import { printable } from "@medipim/domain/Printable"
+import { Effect, Option, Redacted, Schedule } from "effect"
+import type { SqlClient } from "effect/sql/SqlClient"
+import { ConnectionError, SqlError } from "effect/sql/SqlError"
+import { survive } from "../process/Outage.ts"
+import { databaseTls } from "./DatabaseTls.ts"
+
+/** Everything of ours but `public.products` lives in this schema, the tables of the workflow engine too. */
+export const schemaName = "medipim"
+
+interface Connection {
+  readonly databaseUrl: Redacted.Redacted
+  readonly databaseConnections: number
+  readonly databaseCa?: Option.Option<string>
+}
+
+/** Lock timeout of a statement. The holder is reported, and the statement is retried for as long as an outage may last. */
+export const longestLockWait = "30s"
+
+/** A pool of connections whose unqualified names mean the schema `medipim`. */
+export const layer = (connection: Connection, applicationName: string) =>
+  PgClient.layer({
+    url: connection.databaseUrl,
+    ssl: databaseTls(Redacted.value(connection.databaseUrl), connection.databaseCa ?? Option.none()),
+    maxConnections: connection.databaseConnections,
+    connectTimeout: "10 seconds",
+    // A peer that is gone without a word is noticed by the system after this, and some probes of its own.
+    keepAlive: "15 seconds",
+    applicationName,
+    startupParameters: { search_path: schemaName, lock_timeout: longestLockWait }
+  })
+
+/** SQLSTATE classes of faults that pass: no connection free (53), a server that stops, restarts or begins (57P). */
+const passingState = /^(53|57P)/
+
+/** True when the same work can succeed later. A connection that was killed in the middle counts too. */
+export const isPassing = (error: SqlError): boolean =>
+  error.isRetryable || passingState.test(String((error.reason.cause as { readonly code?: unknown } | undefined)?.code))
+
+/**
+ * For a transaction whose locks block others: Postgres aborts it after 60 s without a statement, so that a hung client does
+ * not keep its row locks. Between its statements a service only counts and decides.
+ */
+export const abortIdleTransaction = "SET LOCAL idle_in_transaction_session_timeout = '60s'"
+
+/**
+ * For a transaction that writes the whole of a first load in one statement: lifts the limit on the time of a statement, two
+ * minutes on Supabase. Waiting for a lock stays bounded, and Postgres aborts the transaction once it is idle for 60 s.
+ */
+export const withoutStatementTimeout = (sql: SqlClient): Effect.Effect<void, SqlError> =>
+  Effect.all(
+    [
+      sql`SET LOCAL statement_timeout = 0`,
+      // Again: a pooler may keep the parameters of a connection for itself.
+      sql.unsafe(`SET LOCAL lock_timeout = '${longestLockWait}'`),
+      sql.unsafe(abortIdleTransaction)
+    ],
+    { discard: true }
+  )
+
+const isPassingFault = (error: { readonly _tag: string }): boolean =>
+  error._tag === "SqlError" && isPassing(error as SqlError)
+
+/** For the steps of a run: retries through a database outage. Permanent faults are not retried. */
+export const surviving = survive("the database", isPassingFault, (error) => sqlMessage(error as SqlError))
+
+/**
+ * A statement that is not answered in time has failed, and the driver closes its connection: one that a proxy has forgotten
+ * stays open and silent for good.
+ */
+const answeredIn =
+  (duration: "10 seconds" | "45 seconds") =>
+  <A, E, R>(effect: Effect.Effect<A, E | SqlError, R>): Effect.Effect<A, E | SqlError, R> =>
+    Effect.timeoutOrElse(effect, {
+      duration,
+      orElse: () => {
+        const cause = new Error(`no answer in ${duration}`)
+        return Effect.fail(new SqlError({ reason: new ConnectionError({ cause, message: cause.message }) }))
+      }
+    })
+/** For short questions, which wait for no lock. */
+export const answered = answeredIn("10 seconds")
+/** For short changes: longer than any of them waits for a lock. */
+export const changed = answeredIn("45 seconds")
+
+/** The same for requests, which are answered within seconds. */
+export const passingFaults = {
+  while: isPassingFault,
+  schedule: Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("5 seconds")]).pipe(Schedule.jittered),
+  times: 6
+}
+
+interface Tagged {
+  readonly _tag: string
+}
+
+/** Retries an effect this way, but not inside a transaction: nothing but all of it can be repeated. */
+export const retriedOutsideTransaction =
+  (
+    sql: SqlClient,
+    retried: <A, E extends Tagged>(effect: Effect.Effect<A, E | SqlError>) => Effect.Effect<A, E | SqlError>
+  ) =>
+  <A, E extends Tagged>(effect: Effect.Effect<A, E | SqlError>): Effect.Effect<A, E | SqlError> =>
+    Effect.flatMap(Effect.serviceOption(sql.transactionService), (transaction) =>
+      Option.isSome(transaction) ? effect : retried(effect)
+    )
+
+/** The fields of an error of the server, as far as it sent them (PostgreSQL manual, 55.8). */
+export const sqlFields = (error: SqlError): { readonly code?: string; readonly detail?: string } =>
+  (error.reason.cause ?? {}) as { readonly code?: string; readonly detail?: string }
+
+/** SQLSTATE classes of what values have caused: data, constraints, errors that triggers raise, limits of size. */
+const ofValues = /^(?:22|23|P0|54)/
+export const isOfValues = (error: SqlError): boolean => ofValues.test(sqlFields(error).code ?? "")
+
+/** SQLSTATEs that have a word of their own (PostgreSQL manual, appendix A). */
+const words: Readonly<Record<string, string>> = {
+  "25006": "ReadOnly",
+  "42501": "Denied",
+  "53100": "DiskFull",
+  "53300": "NoConnectionFree"
+}
+
+/** What the server said, without the statement and its parameters: those may hold product data. */
+export const sqlMessage = (error: SqlError): string => {
+  const cause: unknown = error.reason.cause
+  const text = printable(cause instanceof Error ? cause.message : "", 500)
+  const word = words[sqlFields(error).code ?? ""] ?? error.reason._tag
+  return `${word}: ${text === "" ? error.message : text}`
+}
