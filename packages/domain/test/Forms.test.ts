@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { SourceColumn } from "@medipim/domain/ProductColumns"
+import { random } from "@medipim/testing/Randomness"
 import { Schema } from "effect"
 import { columns, columnsOf, decoded, fields, isNothing, type Json, resultWith } from "./FormsFixture.ts"
 
@@ -154,7 +155,7 @@ describe("Any JSON in any field", () => {
         }
       }
     },
-    { arbitrary: { runs: 6000 } }
+    random(2000, 6000)
   )
 
   it("was drawn in every kind of object", () => {

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { random } from "@medipim/testing/Randomness"
 import { Schema } from "effect"
 import { CronText, madeUpForMillis, nextAfter, pendingAt, scheduleOf, TimezoneName } from "../src/Schedule.ts"
 
@@ -81,7 +82,7 @@ describe("A daily schedule", () => {
         }
       }
     },
-    { arbitrary: { runs: 8 } }
+    random(2, 8)
   )
 
   it("is still to come in the hour after a time that does not exist", () => {
@@ -162,7 +163,7 @@ describe("Downtime", () => {
         const started = startsOf(zone, spans).map((at) => clock(at).slice(0, 10))
         assert.deepStrictEqual(started.filter(inside), wanted.filter(inside))
       },
-      { arbitrary: { runs: 6 } }
+      random(2, 6)
     )
   }
 

@@ -57,7 +57,7 @@ const isReady = (dir: string): boolean => {
 const passwordOf = (dir: string): string => fs.readFileSync(join(dir, "password"), "utf8").trim()
 
 /** Makes the data folder beside its place and renames it: an interrupted start leaves nothing half done. */
-const initialise = ({ dir, durable }: Options, { initdb, account }: Binaries): void => {
+export const initialise = ({ dir, durable }: Pick<Options, "dir" | "durable">, { initdb, account }: Binaries): void => {
   if (fs.existsSync(join(dir, "PG_VERSION"))) return
   const fresh = `${dir}.new`
   fs.rmSync(fresh, { recursive: true, force: true })

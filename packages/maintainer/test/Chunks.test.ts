@@ -2,6 +2,7 @@ import { assert, layer } from "@effect/vitest"
 import type { Chunk } from "@medipim/domain/ChunkPlan"
 import { planChunks, rangeOf } from "@medipim/domain/ChunkPlan"
 import type { RunId } from "@medipim/domain/Ids"
+import { random } from "@medipim/testing/Randomness"
 import { Effect, Schema, Semaphore } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { ChunkStager } from "../src/ChunkStager.ts"
@@ -92,7 +93,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Chunks", 
         for (const [id, record] of winners) assert.strictEqual(records.get(id), record)
         assert.isAbove(wanted.rejected.length, 0)
       }),
-    { timeout: 300_000, arbitrary: { runs: 40 } }
+    { timeout: 300_000, ...random(5, 40) }
   )
 
   it.effect("remove what a run that was killed had staged", () =>

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util"
 import { assert, layer } from "@effect/vitest"
 import type { SnapshotId } from "@medipim/domain/Ids"
 import { type Dice, diceOf } from "@medipim/testing/Dice"
+import { seed, series } from "@medipim/testing/Randomness"
 import { Cause, Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { ChunkStager } from "../src/ChunkStager.ts"
@@ -19,8 +20,7 @@ import {
   writeSnapshot
 } from "./Fixture.ts"
 
-const SEED = Number(process.env.MEDIPIM_CHAOS_SEED ?? 20_261_123)
-const HISTORIES = 200
+const histories = series(20, 200)
 const DAY = 24 * 60 * 60 * 1000
 
 /** As the model holds it: its `embedUrl` is only added to the text of a line. */
@@ -278,7 +278,7 @@ const playHistory = Effect.fnUntraced(function* (history: number) {
   yield* empty
   const sql = yield* SqlClient
   yield* sql`DELETE FROM medipim.sync_runs`
-  const dice = diceOf(SEED + history)
+  const dice = diceOf(seed + history)
   const nextLines = makeSource(dice)
   const played: Array<typeof zero> = []
   const steps = dice.int(3, 6)
@@ -286,7 +286,7 @@ const playHistory = Effect.fnUntraced(function* (history: number) {
   const at = (step: number) =>
     Effect.catchCause((cause: Cause.Cause<unknown>) =>
       Effect.die(
-        new Error(`MEDIPIM_CHAOS_SEED=${SEED}, history ${history}, step ${step}: ${Cause.squash(cause)}`, { cause })
+        new Error(`MEDIPIM_RANDOM_SEED=${seed}, history ${history}, step ${step}: ${Cause.squash(cause)}`, { cause })
       )
     )
   let catalogue: CatalogueModel = new Map()
@@ -308,11 +308,11 @@ const playHistory = Effect.fnUntraced(function* (history: number) {
 
 layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Histories", (it) => {
   const play = Effect.gen(function* () {
-    const played = (yield* Effect.forEach(Array.from({ length: HISTORIES }).keys(), playHistory)).flat()
+    const played = (yield* Effect.forEach(Array.from({ length: histories }).keys(), playHistory)).flat()
     // What hardly ever happened would not have been tested.
     for (const key of Object.keys(zero) as Array<keyof typeof zero>) {
-      assert.isAbove(played.filter((counts) => counts[key] > 0).length, HISTORIES / 5, `steps with ${key}`)
+      assert.isAbove(played.filter((counts) => counts[key] > 0).length, histories / 5, `steps with ${key}`)
     }
   })
-  it.effect(`does in ${HISTORIES} random histories what a model in memory does`, () => play, 300_000)
+  it.effect(`does in ${histories} random histories what a model in memory does`, () => play, 300_000)
 })

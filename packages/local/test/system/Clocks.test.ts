@@ -5,6 +5,7 @@ import { assert, layer } from "@effect/vitest"
 import { FetcherClient, OrchestratorClient } from "@medipim/http-api/Clients"
 import * as Postgres from "@medipim/platform/database/Postgres"
 import { diceOf } from "@medipim/testing/Dice"
+import { seed, series } from "@medipim/testing/Randomness"
 import { TestDatabase } from "@medipim/testing/TestDatabase"
 import { Context, Effect, Layer, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
@@ -14,8 +15,7 @@ import { programsIn } from "./Programs.ts"
 import { ended } from "./TestStack.ts"
 
 const products = 200
-const SEED = Number(process.env.MEDIPIM_CHAOS_SEED ?? 20_261_126)
-const STEPS = 24
+const steps = series(8, 24)
 const DAY = 24 * 60 * 60 * 1000
 
 const programs = ["simulator", "fetcher", "maintainer", "orchestrator"] as const
@@ -124,18 +124,18 @@ layer(stack, { excludeTestServices: true, timeout: "120 seconds" })("Wrong clock
   )
 
   it.effect(
-    `change nothing in ${STEPS} steps in which each of them jumps by days, both ways`,
+    `change nothing in ${steps} steps in which each of them jumps by days, both ways`,
     () =>
       Effect.gen(function* () {
         const { setClock, control, source } = yield* Clocks
         const orchestrator = yield* OrchestratorClient
         const fetcher = yield* FetcherClient
-        const dice = diceOf(SEED, "clocks")
+        const dice = diceOf(seed, "clocks")
         /** What the source had when a snapshot was fetched, newest last. */
         let fetched: ReadonlyMap<string, string> = yield* source
         let published: ReadonlyMap<string, string> = yield* catalogue
-        for (let step = 0; step < STEPS; step++) {
-          const at = `MEDIPIM_CHAOS_SEED=${SEED}, step ${step}`
+        for (let step = 0; step < steps; step++) {
+          const at = `MEDIPIM_RANDOM_SEED=${seed}, step ${step}`
           for (const name of programs) yield* setClock(name, dice.int(-3, 3) * DAY)
           yield* control("/control/changes", { update: dice.int(0, 9), remove: dice.int(0, 3), add: dice.int(0, 3) })
           const mode = (["full", "full", "fetch-only", "maintain-only"] as const)[dice.int(0, 3)] ?? "full"

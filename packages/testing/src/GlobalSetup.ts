@@ -1,0 +1,11 @@
+import { chmodSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+
+/** Makes a folder that all suites of a test run share, and removes it at the end. */
+export const setup = () => {
+  const dir = mkdtempSync(join(tmpdir(), "medipim-shared-"))
+  chmodSync(dir, 0o755)
+  process.env.MEDIPIM_SHARED_DIR = dir
+  return () => rmSync(dir, { recursive: true, force: true })
+}
