@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { parseEnv } from "node:util"
+import { nodeCache } from "@medipim/testing/NodeCache"
 import { Effect } from "effect"
 import { root } from "../../src/Workspace.ts"
 import type { App, Call, FlyState } from "./FlyctlStandIn.ts"
@@ -60,6 +61,7 @@ export const flyHouse = Effect.acquireRelease(
 
     /** What a shell needs to find this Fly instead of the real one. */
     const surroundings: Variables = {
+      ...nodeCache,
       PATH: `${file("bin")}:${dirname(process.execPath)}:/usr/bin:/bin`,
       FLY_STAND_IN: dir,
       ENV_FILE: file(".env"),

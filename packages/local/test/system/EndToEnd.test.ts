@@ -6,7 +6,7 @@ import { parse, rowOf } from "./Oracle.ts"
 import { type Row, rows, touchedSince, xmins } from "./Rows.ts"
 import { sync, TestStack } from "./TestStack.ts"
 
-const products = 5000
+const products = 3000
 
 /** The catalogue as the source says it now, without what it signs anew on every answer. */
 const source = Effect.flatMap(TestStack, ({ addresses }) =>

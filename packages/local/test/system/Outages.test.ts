@@ -30,7 +30,7 @@ const make = Effect.gen(function* () {
     SUPABASE_SERVICE_ROLE_KEY: standIn.key,
     MEDIPIM_API_URL: `${source.url}/v4/products/stream`,
     PART_BYTES: "1000000",
-    MAX_RUN_DURATION: "45 seconds",
+    MAX_RUN_DURATION: "20 seconds",
     NOTIFY_URL: url
   }
   yield* Effect.forEach(
@@ -67,7 +67,7 @@ const shows = (what: string) =>
   )
 
 layer(stack, { excludeTestServices: true, timeout: "120 seconds" })("An outage", (it) => {
-  it.effect("of 20 s of the store in the middle of a download is waited for, and shown since when and why", () =>
+  it.effect("of 8 s of the store in the middle of a download is waited for, and shown since when and why", () =>
     Effect.gen(function* () {
       const { store } = yield* Outages
       const client = yield* OrchestratorClient
@@ -76,7 +76,7 @@ layer(stack, { excludeTestServices: true, timeout: "120 seconds" })("An outage",
       yield* armed.sprung
       yield* store.away(true)
       yield* armed.open
-      const away = Effect.sleep("20 seconds").pipe(Effect.andThen(store.away(false)))
+      const away = Effect.sleep("8 seconds").pipe(Effect.andThen(store.away(false)))
       const [wait] = yield* Effect.all([shows("the snapshot store"), away], { concurrency: 2 })
       assert.match(wait?.reason ?? "", /fetch failed/)
       assert.match(wait?.since ?? "", /^20\d\d-\d\d-\d\dT/)
@@ -101,7 +101,7 @@ layer(stack, { excludeTestServices: true, timeout: "120 seconds" })("An outage",
       assert.strictEqual(run.failure?.code, "RunTimeout")
       assert.match(
         run.failure?.message ?? "",
-        /^The run was stopped after 45s \(MAX_RUN_DURATION\); nothing was published\. It was waiting for MediPim since 20\d\d-/
+        /^The run was stopped after 20s \(MAX_RUN_DURATION\); nothing was published\. It was waiting for MediPim since 20\d\d-/
       )
       // Whoever worked for it has stopped, too: the next run begins at once.
       assert.isFalse((yield* (yield* FetcherClient).status()).isRunning)
@@ -119,7 +119,7 @@ layer(stack, { excludeTestServices: true, timeout: "120 seconds" })("An outage",
       yield* armed.sprung
       yield* source.away(true)
       yield* armed.open
-      yield* Effect.all([shows("MediPim"), Effect.sleep("8 seconds")], { concurrency: 2 })
+      yield* Effect.all([shows("MediPim"), Effect.sleep("4 seconds")], { concurrency: 2 })
       yield* source.away(false)
       const run = yield* ended(runId)
       assert.deepInclude(run, { status: "succeeded", published: true }, run.failure?.message)

@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process"
 import { join } from "node:path"
+import { nodeCache } from "@medipim/testing/NodeCache"
 import { root } from "../../src/Workspace.ts"
 
 export interface Ended {
@@ -15,7 +16,7 @@ export const outputOf = (
   { cwd = root, env }: { readonly cwd?: string; readonly env: Readonly<Record<string, string | undefined>> }
 ): Promise<Ended> =>
   new Promise((resolve) => {
-    const child = spawn(program, args, { cwd, env })
+    const child = spawn(program, args, { cwd, env: { ...nodeCache, ...env } })
     let out = ""
     let err = ""
     child.stdout.on("data", (piece: Buffer) => {
