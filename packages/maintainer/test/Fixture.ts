@@ -145,22 +145,22 @@ export const writeParts = Effect.fnUntraced(function* (raws: ReadonlyArray<RawPa
   return id
 })
 
-const linesInPart = 7
-
-/** Stores lines as a snapshot in parts of seven lines. */
-export const writeSnapshot = (lines: ReadonlyArray<string>, complete = true) =>
-  writeParts(
+/** Stores lines as a snapshot in parts of seven lines, or of more when these would be more than a dozen. */
+export const writeSnapshot = (lines: ReadonlyArray<string>, complete = true) => {
+  const linesInPart = Math.max(7, Math.ceil(lines.length / 12))
+  return writeParts(
     Array.from({ length: Math.ceil(lines.length / linesInPart) }, (_, n) => {
       const some = lines.slice(n * linesInPart, (n + 1) * linesInPart)
       return { raw: Buffer.from(some.join("")), records: some.length }
     }),
     complete
   )
+}
 
 export const snapshotOf = (sources: ReadonlyArray<unknown>) =>
   writeSnapshot(sources.map((source, index) => line(source, index, sources.length)))
 
-export const stageAll = Effect.fnUntraced(function* (runId: RunId, snapshotId: SnapshotId, chunk = 20) {
+export const stageAll = Effect.fnUntraced(function* (runId: RunId, snapshotId: SnapshotId, chunk = 60) {
   const stage = yield* ChunkStager
   for (let offset = 0, more = true; more; offset += chunk) {
     const staged = yield* stage.chunk({ runId, snapshotId, offset, limit: chunk }, () => Effect.void)
