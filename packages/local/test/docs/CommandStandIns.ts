@@ -3,7 +3,6 @@
 import { spawnSync } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
-import { parse } from "yaml"
 import { root } from "../../src/Workspace.ts"
 
 export const standIns = ["curl", "jq", "npm", "gh", "apk"] as const
@@ -55,13 +54,14 @@ const npm = ([run, silent, script, dashes, ...args]: ReadonlyArray<string>): num
     : fails(`npm: ${run} ${silent} ${script} is unknown to the stand-in`)
 
 /** Knows the workflows of this repository and their inputs. */
-const gh = ([group, verb, ...args]: ReadonlyArray<string>): number => {
+const gh = async ([group, verb, ...args]: ReadonlyArray<string>): Promise<number> => {
   if (`${group} ${verb}` === "secret set") return /^[A-Z_]+$/.test(args[0] ?? "") ? 0 : fails("gh: no such secret")
   const named = `${group} ${verb}` === "run list" && args[0] === "--workflow" ? args[1] : args[0]
   const file = join(root, ".github/workflows", named ?? "")
   if (!existsSync(file)) return fails(`gh: there is no workflow ${named}`)
   if (`${group} ${verb}` === "run list") return 0
   if (`${group} ${verb}` !== "workflow run") return fails(`gh: ${group} ${verb} is unknown to the stand-in`)
+  const { parse } = await import("yaml")
   const { inputs } = parse(readFileSync(file, "utf8")).on.workflow_dispatch as { readonly inputs: object }
   const unknown = args.filter((arg) => arg.includes("=") && !(arg.split("=")[0] ?? "" in inputs))
   return unknown.length === 0 ? 0 : fails(`gh: ${file} has no input ${unknown}`)
