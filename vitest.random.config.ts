@@ -3,8 +3,7 @@ import { globSync, readFileSync } from "node:fs"
 import { defineConfig } from "vitest/config"
 import base from "./vitest.config.ts"
 
-const MEDIPIM_RANDOM_SEED = process.env.MEDIPIM_RANDOM_SEED ?? String(randomInt(2 ** 31))
-process.stdout.write(`To repeat this run: MEDIPIM_RANDOM_SEED=${MEDIPIM_RANDOM_SEED} npm run test:random\n`)
+process.env.MEDIPIM_RANDOM_SEED ??= String(randomInt(2 ** 31))
 
 /** The random tests, with long series from a new seed. */
 export default defineConfig({
@@ -13,7 +12,6 @@ export default defineConfig({
     ...base.test,
     include: globSync("packages/*/test/**/*.test.ts").filter((file) =>
       readFileSync(file, "utf8").includes("@medipim/testing/Randomness")
-    ),
-    env: { MEDIPIM_RANDOM_SEED }
+    )
   }
 })

@@ -1,11 +1,21 @@
 import { hash } from "node:crypto"
 import { canonicalJson, isJsonObject, type JsonObject, makeShapes, objectText } from "./CanonicalJson.ts"
+import { type Column, sourceColumns } from "./ProductColumns.ts"
+
+/** Raise it when a reader of `SourceForms.ts` gives another value for the same source. */
+const readers = 3
+
+/** The version of a mapping: another one when a column is added, dropped, or read from elsewhere or by another reader. */
+export const versionOf = (columns: Readonly<Record<string, Column<unknown>>>): string => {
+  const mapping = Object.entries(columns).map(([name, { field, type, read }]) => [name, field, type, read.name])
+  return `${readers}.${hash("sha256", JSON.stringify(mapping)).slice(0, 8)}`
+}
 
 /**
- * Part of every hash. Raise it when a field is mapped differently (`ProductColumns.ts`, `SourceForms.ts`): every stored row then counts as changed once
- * and is written again.
+ * Part of every hash: once the mapping has changed, every stored row counts as changed, and the next sync writes it again, also
+ * when its line is the same.
  */
-export const mappingVersion = 3
+export const mappingVersion = versionOf(sourceColumns)
 
 const unsigned = makeShapes("embedUrl")
 

@@ -4,9 +4,10 @@ import { random } from "@medipim/testing/Randomness"
 import { Schema } from "effect"
 import { canonicalJson, ExactNumber, type JsonObject, parseExact } from "../src/CanonicalJson.ts"
 import { partsOf, planChunks, rangeOf } from "../src/ChunkPlan.ts"
-import { contentOf } from "../src/ContentHash.ts"
+import { contentOf, versionOf } from "../src/ContentHash.ts"
 import { RunId, timedIdOf } from "../src/Ids.ts"
 import { makeLineSplitter } from "../src/LineSplitter.ts"
+import { sourceColumns } from "../src/ProductColumns.ts"
 import type { Part } from "../src/Snapshot.ts"
 import { fingerprint, parseLine, peek } from "../src/StreamLine.ts"
 
@@ -301,6 +302,23 @@ describe("The content hash", () => {
     },
     random()
   )
+})
+
+describe("The version of the mapping", () => {
+  const { status, pbs, vat } = sourceColumns
+  it("is another one when a column is added, dropped, renamed, or read from another field or by another reader", () => {
+    const versions = [
+      { status, pbs },
+      { status, pbs, vat },
+      { status },
+      { state: status, pbs },
+      { status: { ...status, field: "state" }, pbs },
+      { status, pbs: { ...pbs, read: status.read } },
+      { status, pbs: { ...pbs, type: "varchar" } }
+    ].map(versionOf)
+    assert.strictEqual(new Set(versions).size, versions.length)
+    assert.strictEqual(versionOf({ status, pbs }), versions[0])
+  })
 })
 
 describe("A line of the stream", () => {

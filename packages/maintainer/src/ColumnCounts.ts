@@ -1,4 +1,5 @@
 import { type SourceColumn, sourceColumns } from "@medipim/domain/ProductColumns"
+import { Schema } from "effect"
 
 /** How many rows a condition on one column is true for, and the smallest id among them. */
 export interface ColumnCount<Column> {
@@ -18,10 +19,11 @@ export const countsByColumn = <Column extends string>(
     ARRAY[${conditions.map((one) => `min(${id}) FILTER (WHERE ${one})`).join(", ")}] AS examples`
 }
 
-export interface CountedColumns {
-  readonly counts: ReadonlyArray<number>
-  readonly examples: ReadonlyArray<string | null>
-}
+export const CountedColumns = Schema.Struct({
+  counts: Schema.Array(Schema.Int),
+  examples: Schema.Array(Schema.NullOr(Schema.String))
+})
+export type CountedColumns = typeof CountedColumns.Type
 
 /** The columns for which there was such a row. */
 export const columnsOf = <Column extends string>(

@@ -1,8 +1,10 @@
 import type { RunId } from "@medipim/domain/Ids"
-import { isOfValues } from "@medipim/platform/database/Postgres"
-import { Data, Effect, Option } from "effect"
+import { isOfValues, rowsAs } from "@medipim/platform/database/Postgres"
+import { Data, Effect, Option, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { ProductTable } from "./ProductTable.ts"
+
+const Staged = Schema.Struct({ id: Schema.String })
 
 /** Ends the search without a trace in the database, and keeps what it found. */
 class RollBack extends Data.TaggedError("RollBack")<{ readonly product: string | undefined }> {}
@@ -27,8 +29,9 @@ export const culpritOf = Effect.fn("Culprit.of")(function* (runId: RunId) {
 
   const search = Effect.gen(function* () {
     yield* sql`SET LOCAL statement_timeout = 0`
-    const staged = yield* sql<{ readonly id: string }>`SELECT id FROM medipim.stage_products
-      WHERE run_id = ${runId} ORDER BY record`
+    const staged = yield* sql`SELECT id FROM medipim.stage_products WHERE run_id = ${runId} ORDER BY record`.pipe(
+      rowsAs(Staged)
+    )
     let ids = staged.map(({ id }) => id)
     while (ids.length > 1) {
       const middle = Math.ceil(ids.length / 2)

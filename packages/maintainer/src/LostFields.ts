@@ -1,9 +1,10 @@
 import type { RunId } from "@medipim/domain/Ids"
 import { type SourceColumn, sourceColumns } from "@medipim/domain/ProductColumns"
 import type { LostField } from "@medipim/domain/PublishRules"
+import { rowsAs } from "@medipim/platform/database/Postgres"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { type CountedColumns, columnsOf, countsByColumn, hasValue, sourceColumnNames } from "./ColumnCounts.ts"
+import { CountedColumns, columnsOf, countsByColumn, hasValue, sourceColumnNames } from "./ColumnCounts.ts"
 
 const lost = countsByColumn(
   sourceColumnNames,
@@ -28,21 +29,25 @@ const rowsOf = (counted: CountedColumns): ReadonlyMap<SourceColumn, number> =>
  */
 export const lostFields = Effect.fn("LostFields.lostFields")(function* (runId: RunId) {
   const sql = yield* SqlClient
-  const [losses = none] = yield* sql.unsafe<CountedColumns>(
-    `SELECT ${lost} FROM medipim.stage_products AS s JOIN public.products AS p USING (id)
+  const [losses = none] = yield* sql
+    .unsafe(
+      `SELECT ${lost} FROM medipim.stage_products AS s JOIN public.products AS p USING (id)
     WHERE s.run_id = $1 AND s.change = 'updated'`,
-    [runId]
-  )
+      [runId]
+    )
+    .pipe(rowsAs(CountedColumns))
   const losing = columnsOf(sourceColumnNames, losses)
   if (losing.length === 0) return []
-  const [holders = none] = yield* sql.unsafe<CountedColumns>(
-    `SELECT ${held} FROM public.products AS p WHERE p.removed_at IS NULL`
-  )
-  const [gains = none] = yield* sql.unsafe<CountedColumns>(
-    `SELECT ${gained} FROM medipim.stage_products AS s JOIN public.products AS p USING (id)
+  const [holders = none] = yield* sql
+    .unsafe(`SELECT ${held} FROM public.products AS p WHERE p.removed_at IS NULL`)
+    .pipe(rowsAs(CountedColumns))
+  const [gains = none] = yield* sql
+    .unsafe(
+      `SELECT ${gained} FROM medipim.stage_products AS s JOIN public.products AS p USING (id)
     WHERE s.run_id = $1 AND s.change = 'updated'`,
-    [runId]
-  )
+      [runId]
+    )
+    .pipe(rowsAs(CountedColumns))
   const [heldBy, gainedBy] = [rowsOf(holders), rowsOf(gains)]
   const fields = new Map<string, LostField>()
   for (const { column, rows, example } of losing) {

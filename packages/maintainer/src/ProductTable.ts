@@ -1,17 +1,18 @@
 import type { RunId } from "@medipim/domain/Ids"
 import { columnNames, columnTypes } from "@medipim/domain/ProductColumns"
-import { isOfValues, retriedOutsideTransaction, surviving } from "@medipim/platform/database/Postgres"
-import { Context, Effect, Layer } from "effect"
+import { isOfValues, retriedOutsideTransaction, rowsAs, surviving } from "@medipim/platform/database/Postgres"
+import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { type CountedColumns, columnsOf, countsByColumn } from "./ColumnCounts.ts"
+import { CountedColumns, columnsOf, countsByColumn } from "./ColumnCounts.ts"
 import type { Known } from "./Decision.ts"
 
 /** Rows that are not as they should be. */
-interface Wrong {
-  readonly rows: number
-  readonly example: string
-}
+const Wrong = Schema.Struct({ rows: Schema.Int, example: Schema.String })
+
+const Named = Schema.Struct({ id: Schema.String })
+const SearchPath = Schema.Struct({ path: Schema.String })
+const Interference = Schema.Struct({ what: Schema.String })
 
 /** What was found when the tables were read again after a write. */
 export interface ReadBack {
@@ -105,9 +106,9 @@ export class ProductTable extends Context.Service<
 
       /** A rejected line that names its product keeps it: the source still has it. */
       const missing = Effect.fn("ProductTable.missing")(function* (runId: RunId) {
-        const rows = yield* sql<{ readonly id: string }>`SELECT id FROM public.products WHERE removed_at IS NULL
+        const rows = yield* sql`SELECT id FROM public.products WHERE removed_at IS NULL
           EXCEPT SELECT unnest(ids || unchanged) FROM medipim.stage_batches WHERE run_id = ${runId}
-          EXCEPT SELECT product_id FROM medipim.rejected_records WHERE run_id = ${runId}`
+          EXCEPT SELECT product_id FROM medipim.rejected_records WHERE run_id = ${runId}`.pipe(rowsAs(Named))
         return rows.map(({ id }) => id)
       })
 
@@ -115,16 +116,19 @@ export class ProductTable extends Context.Service<
        * The search path of the database's owner, who works in the SQL editor: the setting of that role, or of the
        * database. Ours may be another one, which keeps our own names safe.
        */
-      const ownersPath = sql<{ readonly path: string }>`
+      const ownersPath = sql`
         SELECT substr(setting, length('search_path=') + 1) AS path
         FROM pg_db_role_setting AS s JOIN pg_database AS d ON d.datname = current_database(), unnest(s.setconfig) AS setting
         WHERE s.setdatabase IN (0, d.oid) AND s.setrole IN (0, d.datdba) AND setting LIKE 'search\\_path=%'
-        ORDER BY s.setrole = 0, s.setdatabase = 0 LIMIT 1`.pipe(Effect.map(([row]) => row?.path ?? usualPath))
+        ORDER BY s.setrole = 0, s.setdatabase = 0 LIMIT 1`.pipe(
+        rowsAs(SearchPath),
+        Effect.map(([row]) => row?.path ?? usualPath)
+      )
 
       /** Does this with the names of the owner's world, deferred triggers included; ours are back afterwards. */
       const inOwnersPath = Effect.fnUntraced(function* <A, E>(write: Effect.Effect<A, E>) {
         const path = yield* ownersPath
-        const [ours] = yield* sql<{ readonly path: string }>`SELECT current_setting('search_path') AS path`
+        const [ours] = yield* sql`SELECT current_setting('search_path') AS path`.pipe(rowsAs(SearchPath))
         yield* sql`SELECT set_config('search_path', ${path}, true)`
         yield* write
         // What was put off until the commit happens now, and is read back. What comes later may be put off again.
@@ -154,33 +158,33 @@ export class ProductTable extends Context.Service<
         )
       })
 
-      const describe = (what: string, { rows, example }: Wrong): ReadonlyArray<string> =>
+      const describe = (what: string, { rows, example }: typeof Wrong.Type): ReadonlyArray<string> =>
         rows === 0 ? [] : [`${rows} ${what} (for example ${example})`]
 
       const unwritten = Effect.fnUntraced(function* (runId: RunId, removed: ReadonlyArray<string>) {
-        const [changed] = yield* sql<Wrong>`
+        const [changed] = yield* sql`
           SELECT count(*)::int AS rows, coalesce(min(s.id), '') AS example
           FROM medipim.stage_products AS s LEFT JOIN public.products AS p
             ON p.id = s.id AND p.content_hash = s.content_hash AND p.last_run_id = s.run_id AND p.removed_at IS NULL
-          WHERE s.run_id = ${runId} AND p.id IS NULL`
-        const [gone] = yield* sql<Wrong>`
+          WHERE s.run_id = ${runId} AND p.id IS NULL`.pipe(rowsAs(Wrong))
+        const [gone] = yield* sql`
           SELECT count(*)::int AS rows, coalesce(min(r.id), '') AS example
           FROM unnest(${removed}::text[]) AS r(id) LEFT JOIN public.products AS p
             ON p.id = r.id AND p.last_run_id = ${runId} AND p.removed_at IS NOT NULL
-          WHERE p.id IS NULL`
-        const [missingHistory] = yield* sql<Wrong>`
+          WHERE p.id IS NULL`.pipe(rowsAs(Wrong))
+        const [missingHistory] = yield* sql`
           SELECT count(*)::int AS rows, coalesce(min(w.id), '') AS example
           FROM (SELECT id FROM medipim.stage_products WHERE run_id = ${runId} UNION ALL SELECT unnest(${removed}::text[]))
             AS w(id) LEFT JOIN medipim.product_changes AS c ON c.run_id = ${runId} AND c.product_id = w.id
-          WHERE c.id IS NULL`
-        const [missing] = yield* sql<Wrong>`
+          WHERE c.id IS NULL`.pipe(rowsAs(Wrong))
+        const [missing] = yield* sql`
           SELECT count(*)::int AS rows, coalesce(min(id), '') AS example
           FROM (
             SELECT unnest(ids || unchanged) AS id FROM medipim.stage_batches WHERE run_id = ${runId}
             EXCEPT SELECT id FROM medipim.stage_products WHERE run_id = ${runId}
             EXCEPT SELECT id FROM public.products WHERE removed_at IS NULL
-          ) AS missing`
-        const nothing: Wrong = { rows: 0, example: "" }
+          ) AS missing`.pipe(rowsAs(Wrong))
+        const nothing = { rows: 0, example: "" }
         return [
           ...describe("products are not in the table as they were written", changed ?? nothing),
           ...describe("products were not removed", gone ?? nothing),
@@ -197,17 +201,19 @@ export class ProductTable extends Context.Service<
         "s.id"
       )
       const rewritten = Effect.fnUntraced(function* (runId: RunId) {
-        const [found = { counts: [], examples: [] }] = yield* sql.unsafe<CountedColumns>(
-          `SELECT ${comparison} FROM medipim.stage_products AS s JOIN public.products AS p USING (id) WHERE s.run_id = $1`,
-          [runId]
-        )
+        const [found = { counts: [], examples: [] }] = yield* sql
+          .unsafe(
+            `SELECT ${comparison} FROM medipim.stage_products AS s JOIN public.products AS p USING (id) WHERE s.run_id = $1`,
+            [runId]
+          )
+          .pipe(rowsAs(CountedColumns))
         return columnsOf(written, found).map(
           ({ column, rows, example }) => `${column} of ${rows} products (for example ${example})`
         )
       })
       const incomparable = ["columns of another type, whose values cannot be compared"]
 
-      const interference = sql<{ readonly what: string }>`
+      const interference = sql`
         SELECT 'trigger ' || tgname AS what FROM pg_trigger
           WHERE tgrelid = 'public.products'::regclass AND NOT tgisinternal AND tgenabled <> 'D'
         UNION ALL SELECT 'rule ' || rulename FROM pg_rewrite WHERE ev_class = 'public.products'::regclass
@@ -219,6 +225,7 @@ export class ProductTable extends Context.Service<
         UNION ALL SELECT 'forced row level security' FROM pg_class
           WHERE oid = 'public.products'::regclass AND relforcerowsecurity
         ORDER BY what`.pipe(
+        rowsAs(Interference),
         Effect.map((rows) => rows.map(({ what }) => what)),
         Effect.withSpan("ProductTable.interference")
       )

@@ -1,6 +1,7 @@
 import type { RunId, SnapshotId } from "@medipim/domain/Ids"
-import type { RejectedRecord } from "@medipim/http-api/MaintainerApi"
-import { Context, Effect, Layer } from "effect"
+import { RejectedRecord } from "@medipim/http-api/MaintainerApi"
+import { rowsAs } from "@medipim/platform/database/Postgres"
+import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { StoredLine } from "./SnapshotReader.ts"
@@ -22,7 +23,15 @@ interface Answer {
   readonly records: ReadonlyArray<typeof RejectedRecord.Type>
 }
 
-type Row = Omit<typeof RejectedRecord.Type, "raw"> & { readonly raw: Uint8Array }
+const Counted = Schema.Struct({ lines: Schema.Int })
+const Listed = Schema.Struct({ ...RejectedRecord.fields, raw: Schema.Uint8Array })
+const Waiting = Schema.Struct({
+  record: Schema.Int,
+  part: Schema.String,
+  lineIndex: Schema.Int,
+  raw: Schema.Uint8Array,
+  length: Schema.Int
+})
 
 /** The bytes of the whole line; rows of earlier versions have all of it. */
 const lineBytes = "coalesce(line_bytes, length(raw))"
@@ -69,24 +78,26 @@ export class RejectedRecords extends Context.Service<
       const list = Effect.fn("RejectedRecords.list")(function* (question: RejectedPageRequest) {
         const { page = 0, size = defaultSize } = question
         const wanted = sql`FROM medipim.rejected_records WHERE ${within(question)}`
-        const [counted] = yield* sql<{ readonly total: number }>`SELECT count(*)::int AS total ${wanted}`
-        const rows = yield* sql<Row>`SELECT run_id AS "runId", snapshot_id AS "snapshotId", part,
+        const [counted] = yield* sql`SELECT count(*)::int AS lines ${wanted}`.pipe(rowsAs(Counted))
+        const rows = yield* sql`SELECT run_id AS "runId", snapshot_id AS "snapshotId", part,
             line_index AS "lineIndex", record, product_id AS "productId", reason,
             substring(raw FOR ${shownBytes}::int) AS raw, ${sql.literal(lineBytes)} AS bytes,
             to_char(rejected_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "rejectedAt", replayed_by AS "replayedBy"
           ${wanted} ORDER BY (SELECT seq FROM medipim.sync_runs WHERE id = run_id) DESC NULLS LAST, run_id, record
-          LIMIT ${size} OFFSET ${page * size}`
+          LIMIT ${size} OFFSET ${page * size}`.pipe(rowsAs(Listed))
         const records = rows.map((row) => ({ ...row, raw: Buffer.from(row.raw).toString("utf8") }))
-        return { total: counted?.total ?? 0, records }
+        return { total: counted?.lines ?? 0, records }
       })
 
       const superseded = Effect.fn("RejectedRecords.superseded")(function* (
         snapshotId: SnapshotId | null,
         chosen: RejectedFilter
       ) {
-        const [counted] = yield* sql<{ readonly n: number }>`SELECT count(*)::int AS n FROM medipim.rejected_records
-          WHERE replayed_by IS NULL AND snapshot_id IS DISTINCT FROM ${snapshotId} AND ${within(chosen)}`
-        return counted?.n ?? 0
+        const [counted] = yield* sql`SELECT count(*)::int AS lines FROM medipim.rejected_records
+          WHERE replayed_by IS NULL AND snapshot_id IS DISTINCT FROM ${snapshotId} AND ${within(chosen)}`.pipe(
+          rowsAs(Counted)
+        )
+        return counted?.lines ?? 0
       })
 
       // A snapshot that was staged by several runs has the same rejected lines several times.
@@ -96,7 +107,7 @@ export class RejectedRecords extends Context.Service<
         behind: number,
         limit: number
       ) {
-        const rows = yield* sql<Omit<StoredLine, "bytes"> & { readonly raw: Uint8Array }>`
+        const rows = yield* sql`
           WITH lines AS (
             SELECT DISTINCT ON (record) * FROM medipim.rejected_records
             WHERE snapshot_id = ${snapshotId} AND record > ${behind} AND replayed_by IS NULL AND ${within(chosen)}
@@ -105,7 +116,7 @@ export class RejectedRecords extends Context.Service<
             SELECT *, sum(length(raw)) OVER (ORDER BY record) - length(raw) AS bytes_before FROM lines
           )
           SELECT record, part, line_index AS "lineIndex", raw, ${sql.literal(lineBytes)} AS length FROM measured
-          WHERE bytes_before < ${batchBytes}::int ORDER BY record`
+          WHERE bytes_before < ${batchBytes}::int ORDER BY record`.pipe(rowsAs(Waiting))
         return rows.map(({ raw, ...place }) => ({ ...place, bytes: Buffer.from(raw) }))
       })
 

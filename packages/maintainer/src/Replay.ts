@@ -4,10 +4,10 @@ import { lossWarnings, PublishRefused, unknownWarnings } from "@medipim/domain/P
 import { noProgress } from "@medipim/domain/Run"
 import { Busy } from "@medipim/http-api/Failure"
 import type { PublishResult, ReplayRequest, ReplayResult } from "@medipim/http-api/MaintainerApi"
-import { passingFaults, withoutStatementTimeout } from "@medipim/platform/database/Postgres"
+import { passingFaults, rowsAs, withoutStatementTimeout } from "@medipim/platform/database/Postgres"
 import { PublishOrder } from "@medipim/platform/database/PublishOrder"
 import { RunRecords } from "@medipim/platform/database/RunRecords"
-import { Context, Data, Effect, Layer, Option, Predicate, Stream } from "effect"
+import { Context, Data, Effect, Layer, Option, Predicate, Schema, Stream } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Decided } from "./Decision.ts"
@@ -19,6 +19,8 @@ import { StagingTables, textArray } from "./StagingTables.ts"
 
 /** Lines in memory at once. */
 const batchSize = 200
+
+const Kept = Schema.Struct({ id: Schema.String })
 
 /** Takes back all that the transaction has done, and keeps what it found out. */
 class RollBack extends Data.TaggedError("RollBack")<{ readonly result: ReplayResult }> {}
@@ -61,7 +63,7 @@ export class Replay extends Context.Service<
        */
       const notOverNewer = Effect.fnUntraced(function* (snapshotId: SnapshotId, batch: ReadonlyArray<Decided>) {
         const rows = batch.flatMap(({ decision }) => ("row" in decision ? [decision.row] : []))
-        const kept = yield* sql<{ readonly id: string }>`SELECT p.id FROM public.products AS p
+        const kept = yield* sql`SELECT p.id FROM public.products AS p
           JOIN unnest(${textArray(rows.map(({ id }) => id))},
             ${textArray(rows.map((row) => row.medipim_updated_at))}::timestamptz[]) AS line (id, updated_at)
             ON line.id = p.id
@@ -69,7 +71,9 @@ export class Replay extends Context.Service<
             OR (line.updated_at > p.medipim_updated_at) IS NOT TRUE AND EXISTS (
               SELECT FROM medipim.published_snapshots AS o
               WHERE (o.snapshot_id = ${snapshotId} AND o.run_id = p.last_run_id) OR o.seq > (
-                SELECT max(seq) FROM medipim.published_snapshots WHERE snapshot_id = ${snapshotId})))`
+                SELECT max(seq) FROM medipim.published_snapshots WHERE snapshot_id = ${snapshotId})))`.pipe(
+          rowsAs(Kept)
+        )
         const ids = new Set(kept.map(({ id }) => id))
         return batch.map((decided): Decided => {
           const { decision, line } = decided

@@ -1,5 +1,6 @@
+import { rowsAs } from "@medipim/platform/database/Postgres"
 import { RunRecords } from "@medipim/platform/database/RunRecords"
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 
@@ -11,6 +12,8 @@ const engineDays = 7
 const sample = { ofReason: 20, ofRun: 500 }
 /** ... of the last few such runs. */
 const refusedRuns = 3
+
+const Size = Schema.Struct({ name: Schema.String, bytes: Schema.Finite })
 
 /** What is kept for how long, and how large the tables are. */
 export class Retention extends Context.Service<
@@ -119,12 +122,13 @@ export class Retention extends Context.Service<
           discard: true
         }).pipe(Effect.withSpan("Retention.prune"))
 
-        const sizes = sql<{ readonly name: string; readonly bytes: number }>`
+        const sizes = sql`
           SELECT n.nspname || '.' || c.relname AS name, pg_total_relation_size(c.oid)::float8 AS bytes
           FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
           WHERE c.relkind = 'r' AND (n.nspname = 'medipim' OR (n.nspname = 'public' AND c.relname = 'products'))
           UNION ALL SELECT 'database', pg_database_size(current_database())::float8
           ORDER BY bytes DESC`.pipe(
+          rowsAs(Size),
           Effect.map((rows) => Object.fromEntries(rows.map(({ name, bytes }) => [name, bytes]))),
           Effect.withSpan("Retention.sizes")
         )

@@ -1,6 +1,9 @@
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import { rowsAs } from "./Postgres.ts"
+
+const Now = Schema.Struct({ millis: Schema.Finite })
 
 /** The one clock that all processes share: theirs may be wrong, and differ. Milliseconds since 1970. */
 export class DatabaseClock extends Context.Service<DatabaseClock, { readonly now: Effect.Effect<number, SqlError> }>()(
@@ -10,8 +13,9 @@ export class DatabaseClock extends Context.Service<DatabaseClock, { readonly now
     DatabaseClock,
     Effect.map(SqlClient, (sql) =>
       DatabaseClock.of({
-        now: sql<{ readonly millis: number }>`
+        now: sql`
           SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::float8 AS millis`.pipe(
+          rowsAs(Now),
           Effect.map(([row]) => row?.millis ?? 0)
         )
       })

@@ -1,6 +1,7 @@
 import { columnNames } from "@medipim/domain/ProductColumns"
-import { Effect } from "effect"
+import { Effect, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { rowsAs } from "./Postgres.ts"
 
 /** A table that a service works with, the columns that it names and what it does there. */
 export interface TableNeed {
@@ -76,18 +77,18 @@ export const orchestratorNeeds: ReadonlyArray<TableNeed> = [
   { table: "medipim.sync_schedule", columns: ["one_row", "cron", "timezone", "handled_until"], rights: all }
 ]
 
-interface Faults {
-  readonly readOnly: string | null
-  readonly missing: ReadonlyArray<string>
-  readonly denied: ReadonlyArray<string>
-}
+const Faults = Schema.Struct({
+  readOnly: Schema.NullOr(Schema.String),
+  missing: Schema.Array(Schema.String),
+  denied: Schema.Array(Schema.String)
+})
 
 /** What keeps a sync from working in this database, in words; one question, so that it answers fast. */
 export const databaseFaults = Effect.fn("DatabaseNeeds.databaseFaults")(function* (needs: ReadonlyArray<TableNeed>) {
   const sql = yield* SqlClient
   const columns = needs.flatMap(({ table, columns }) => columns.map((column) => [table, column] as const))
   const rights = needs.flatMap(({ table, rights }) => rights.map((right) => [table, right] as const))
-  const [found] = yield* sql<Faults>`SELECT
+  const [found] = yield* sql`SELECT
     CASE WHEN pg_is_in_recovery() THEN 'it is a replica'
       WHEN current_setting('transaction_read_only') = 'on' THEN 'default_transaction_read_only is on' END AS "readOnly",
     array(
@@ -100,7 +101,7 @@ export const databaseFaults = Effect.fn("DatabaseNeeds.databaseFaults")(function
       SELECT p || ' on ' || t
       FROM unnest(${rights.map(([table]) => table)}::text[], ${rights.map(([, right]) => right)}::text[]) AS need(t, p)
       WHERE to_regclass(t) IS NOT NULL AND NOT has_table_privilege(to_regclass(t), p)
-    ) AS denied`
+    ) AS denied`.pipe(rowsAs(Faults))
   const { readOnly = null, missing = [], denied = [] } = found ?? {}
   return [
     ...(readOnly === null ? [] : [`ReadOnly: it takes no changes (${readOnly})`]),

@@ -1,6 +1,6 @@
 import { PgClient } from "@effect/sql-pg"
 import { printable } from "@medipim/domain/Printable"
-import { Effect, Option, Redacted, Schedule } from "effect"
+import { Effect, Option, Redacted, Schedule, Schema } from "effect"
 import type { SqlClient } from "effect/sql/SqlClient"
 import { ConnectionError, SqlError } from "effect/sql/SqlError"
 import { survive } from "../process/Outage.ts"
@@ -105,6 +105,13 @@ export const retriedOutsideTransaction =
     Effect.flatMap(Effect.serviceOption(sql.transactionService), (transaction) =>
       Option.isSome(transaction) ? effect : retried(effect)
     )
+
+/** The rows of a statement, by their schema. A row that does not fit is a defect: the statement is ours as well. */
+export const rowsAs = <A>(schema: Schema.Decoder<A>) => {
+  const decode = Schema.decodeUnknownEffect(Schema.Array(schema))
+  return <E, R>(statement: Effect.Effect<ReadonlyArray<object>, E, R>): Effect.Effect<ReadonlyArray<A>, E, R> =>
+    Effect.flatMap(statement, (rows) => Effect.orDie(decode(rows)))
+}
 
 /** The fields of an error of the server, as far as it sent them (PostgreSQL manual, 55.8). */
 export const sqlFields = (error: SqlError): { readonly code?: string; readonly detail?: string } =>

@@ -1,9 +1,12 @@
 import { PgClient } from "@effect/sql-pg"
-import { Data, Effect } from "effect"
+import { Data, Effect, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { Connection } from "effect/sql/SqlConnection"
 import { isSqlError } from "effect/sql/SqlError"
-import { schemaName, sqlFields } from "./Postgres.ts"
+import { rowsAs, schemaName, sqlFields } from "./Postgres.ts"
+
+const SearchPath = Schema.Struct({ path: Schema.String })
+const Relation = Schema.Struct({ kind: Schema.String })
 
 /** The connection to the database is none that this system can work on. */
 export class UnfitDatabase extends Data.TaggedError("UnfitDatabase")<{ readonly message: string }> {}
@@ -11,7 +14,7 @@ export class UnfitDatabase extends Data.TaggedError("UnfitDatabase")<{ readonly 
 /** A pooler may drop the search path; then our tables would appear where Supabase shows them to the world. */
 const assertSearchPath = Effect.gen(function* () {
   const sql = yield* SqlClient
-  const [row] = yield* sql<{ readonly path: string }>`SELECT current_setting('search_path') AS path`
+  const [row] = yield* sql`SELECT current_setting('search_path') AS path`.pipe(rowsAs(SearchPath))
   if (row?.path === schemaName) return
   return yield* new UnfitDatabase({
     message:
@@ -62,9 +65,11 @@ const assertOneServer = Effect.gen(function* () {
 /** Refuses to touch an object that has our name and that we did not create. */
 export const assertOwnProducts = Effect.gen(function* () {
   const sql = yield* SqlClient
-  const [found] = yield* sql<{ readonly kind: string }>`SELECT CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm'
+  const [found] = yield* sql`SELECT CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm'
       THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END AS kind
-    FROM pg_class WHERE oid = to_regclass('public.products') AND to_regclass('medipim.migrations') IS NULL`
+    FROM pg_class WHERE oid = to_regclass('public.products') AND to_regclass('medipim.migrations') IS NULL`.pipe(
+    rowsAs(Relation)
+  )
   if (found === undefined) return
   return yield* new UnfitDatabase({
     message:
