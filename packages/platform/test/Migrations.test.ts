@@ -1,3 +1,4 @@
+import { readdirSync } from "node:fs"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
@@ -40,8 +41,9 @@ layer(database, { excludeTestServices: true })("Migrations", (it) => {
 
   it.effect("happen once, however many processes begin at the same time", () =>
     Effect.gen(function* () {
+      const all = readdirSync(`${import.meta.dirname}/../src/database/migrations`).length
       const applied = yield* Effect.all([migrateApart, migrateApart, migrateApart], { concurrency: 3 })
-      assert.deepStrictEqual(applied.map((steps) => steps.length).sort(), [0, 0, 7])
+      assert.deepStrictEqual(applied.map((steps) => steps.length).sort(), [0, 0, all])
       assert.deepStrictEqual(yield* migrateApart, [])
     })
   )
