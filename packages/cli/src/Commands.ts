@@ -184,7 +184,7 @@ const rejected = Command.make(
     )
     yield* json ? printJson(answer) : print([`${answer.total} rejected lines`, ...lines])
   })
-).pipe(Command.withDescription("Lines that could not be decoded, with the reason; --json shows them whole"))
+).pipe(Command.withDescription("Rejected records, with the reason; --json shows them whole"))
 
 const replay = Command.make(
   "replay",

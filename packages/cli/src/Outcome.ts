@@ -15,7 +15,7 @@ export const exitCodes = {
 
 export const exitCodesText =
   "Exit codes: 0 succeeded, 1 the run failed or was cancelled, 2 wrong options, 3 a sync is running already, " +
-  "4 the service cannot be reached, is another one or refuses the key, 5 not found, 6 the catalogue is stale or was never published (status), 130 interrupted (a followed run goes on)."
+  "4 the service cannot be reached, is another one or refuses the key, 5 not found, 6 the catalogue is stale or was never published (status), 130 interrupted (a followed run continues)."
 
 /** A command as it is typed: `-s` keeps npm's own lines out of its answer. */
 export const shown = (...words: ReadonlyArray<string>): string => ["npm run -s medipim --", ...words].join(" ")

@@ -121,8 +121,8 @@ const percent = (share: number): string => `${share * 100} %`
 /** The brake on rejected lines. */
 export const tooManyRejected = (rejected: number, records: number): string | undefined =>
   rejected > records * rejectedLimit
-    ? `${rejected} of ${records} records could not be decoded, more than ${percent(rejectedLimit)}. ` +
-      "See `medipim rejected`; sync again with force to publish the others."
+    ? `${rejected} of ${records} records were rejected, more than ${percent(rejectedLimit)}. ` +
+      "See `npm run -s medipim -- rejected`; sync again with --force to publish the others."
     : undefined
 
 /** The brake on removals. */

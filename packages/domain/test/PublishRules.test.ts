@@ -54,7 +54,7 @@ describe("The brake on rejected lines", () => {
     assert.strictEqual(tooManyRejected(rejected, records) === undefined, passes)
   })
   it("says how many, the limit and the way to go on", () => {
-    assert.match(tooManyRejected(2, 120) ?? "", /^2 of 120 records could not be decoded, more than 1 %\..*force/)
+    assert.match(tooManyRejected(2, 120) ?? "", /^2 of 120 records were rejected, more than 1 %\..*force/)
   })
 })
 

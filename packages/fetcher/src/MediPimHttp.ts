@@ -4,7 +4,7 @@ import { MediPim, MediPimError } from "@medipim/domain/MediPim"
 import { printable } from "@medipim/domain/Printable"
 import type { SourceRequest } from "@medipim/domain/Snapshot"
 import { StreamBroken } from "@medipim/domain/StreamCheck"
-import { survive } from "@medipim/platform/process/Outage"
+import { retryOutageOf } from "@medipim/platform/process/Outage"
 import { Clock, Duration, Effect, Layer, Option, type Redacted, Stream } from "effect"
 import { HttpClient, type HttpClientError, HttpClientRequest, type HttpClientResponse } from "effect/http"
 import { explain } from "./ErrorAnswer.ts"
@@ -21,7 +21,7 @@ export interface Options {
 }
 
 /** Before the first byte; a download that breaks later is resumed by `Download.ts`. */
-const waiting = survive(
+const waiting = retryOutageOf(
   "MediPim",
   (error: MediPimError) => error.retryable,
   (error) => error.message

@@ -8,7 +8,7 @@ export interface LeastRate {
   readonly recordRateWindow: Duration.Duration
 }
 
-const looksPerWindow = 20
+const checksPerWindow = 20
 
 /**
  * Fails a stream with `too-slow` when it brings fewer records than it must over a window, whatever else it sends: one byte a
@@ -19,15 +19,15 @@ export const withLeastRate =
   ({ minRecordRate, recordRateWindow }: LeastRate, records: () => number, isHeldUp: () => boolean) =>
   <A>(source: Stream.Stream<A, StreamBroken>): Stream.Stream<A, StreamBroken> => {
     const least = minRecordRate * Duration.toSeconds(recordRateWindow)
-    const pause = Duration.millis(Duration.toMillis(recordRateWindow) / looksPerWindow)
+    const checkInterval = Duration.millis(Duration.toMillis(recordRateWindow) / checksPerWindow)
     const watchdog = Effect.gen(function* () {
       let before = records()
-      let looks = 0
+      let checks = 0
       while (true) {
-        yield* Effect.sleep(pause)
+        yield* Effect.sleep(checkInterval)
         if (isHeldUp()) continue
-        looks += 1
-        if (looks < looksPerWindow) continue
+        checks += 1
+        if (checks < checksPerWindow) continue
         const came = records() - before
         if (came < least) {
           const detail =
@@ -36,7 +36,7 @@ export const withLeastRate =
           return yield* new StreamBroken({ fault: "too-slow", received: 0, expected: 0, detail })
         }
         before = records()
-        looks = 0
+        checks = 0
       }
     })
     return minRecordRate === 0 ? source : Stream.interruptWhen(source, watchdog)

@@ -25,8 +25,7 @@ const lockHolder = Effect.gen(function* () {
   return `process ${holder.pid} (${holder.program}, role ${holder.role}${since}) holds it`
 })
 
-/** How often it looks. */
-const pause = "2 seconds"
+const pollInterval = "2 seconds"
 
 /** Shows who holds the lock that this effect waits for, while it does; `onHolder` hears of each. */
 export const showingLocks =
@@ -41,6 +40,6 @@ export const showingLocks =
           Effect.orElseSucceed(() => undefined),
           Effect.tap((holder) => Effect.sync(() => (holder === undefined ? undefined : onHolder(holder))))
         ),
-        pause
+        pollInterval
       )
     )

@@ -1,6 +1,6 @@
 import type { RunId } from "@medipim/domain/Ids"
 import { columnNames, columnTypes } from "@medipim/domain/ProductColumns"
-import { isOfValues, retriedOutsideTransaction, rowsAs, surviving } from "@medipim/platform/database/Postgres"
+import { isOfValues, retriedOutsideTransaction, retryDatabaseOutage, rowsAs } from "@medipim/platform/database/Postgres"
 import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
@@ -101,7 +101,7 @@ export class ProductTable extends Context.Service<
           FROM public.products WHERE id = ANY(${ids}::text[])`
           return new Map(rows.map((row) => [row.id, row]))
         },
-        retriedOutsideTransaction(sql, surviving)
+        retriedOutsideTransaction(sql, retryDatabaseOutage)
       )
 
       /** A rejected line that names its product keeps it: the source still has it. */

@@ -14,9 +14,9 @@ import type { PublishRequest, PublishResult } from "@medipim/http-api/Maintainer
 import {
   isOfValues,
   isPassing,
+  retryDatabaseOutage,
   sqlFields,
   sqlMessage,
-  surviving,
   withoutStatementTimeout
 } from "@medipim/platform/database/Postgres"
 import { RunRecords } from "@medipim/platform/database/RunRecords"
@@ -42,7 +42,7 @@ class RowsRefused extends Data.TaggedError("RowsRefused")<{ readonly error: SqlE
 const isSettled = (error: SqlError): boolean => !isPassing(error)
 
 /** Poll interval for a cancellation during a publish. */
-const look = "500 millis"
+const pollInterval = "500 millis"
 /** Rows; autovacuum sees to smaller growth in its own time. */
 const growthWorthAnalysing = 1000
 
@@ -114,7 +114,7 @@ export class Publish extends Context.Service<
           yield* records.isCancelled(runId).pipe(
             // An outage is handled by the transaction itself.
             Effect.orElseSucceed(() => false),
-            Effect.repeat({ until: (cancelled) => cancelled, schedule: Schedule.spaced(look) })
+            Effect.repeat({ until: (cancelled) => cancelled, schedule: Schedule.spaced(pollInterval) })
           )
           return yield* new PublishRefused({
             reason: "not-running",
@@ -144,7 +144,7 @@ export class Publish extends Context.Service<
         /** If the commit was in flight when the run was cancelled, the publish has won: it is not refused. */
         const unlessPublished = (runId: RunId) => (refused: PublishRefused) =>
           sql.withTransaction(records.lockForPublishing(runId)).pipe(
-            surviving,
+            retryDatabaseOutage,
             Effect.flatMap(({ published }) =>
               published === undefined ? Effect.fail(refused) : Effect.succeed(published)
             )
@@ -164,7 +164,7 @@ export class Publish extends Context.Service<
           const manifest = yield* reader.manifest(request.snapshotId)
           let holder: string | undefined
           return yield* sql.withTransaction(decideAndWrite(request, manifest)).pipe(
-            surviving,
+            retryDatabaseOutage,
             showingLocks((found) => {
               holder = found
             }),

@@ -42,7 +42,7 @@ const batchBytes = 4 * 1024 * 1024
 /** A list shows at most this much of a line. */
 const shownBytes = 65_536
 
-/** Lines that could not be decoded. */
+/** Lines that could not be decoded or stored, until they are replayed or replaced. */
 export class RejectedRecords extends Context.Service<
   RejectedRecords,
   {

@@ -4,7 +4,7 @@ import { lossWarnings, PublishRefused, unknownWarnings } from "@medipim/domain/P
 import { noProgress } from "@medipim/domain/Run"
 import { Busy } from "@medipim/http-api/Failure"
 import type { PublishResult, ReplayRequest, ReplayResult } from "@medipim/http-api/MaintainerApi"
-import { passingFaults, rowsAs, withoutStatementTimeout } from "@medipim/platform/database/Postgres"
+import { briefRetries, rowsAs, withoutStatementTimeout } from "@medipim/platform/database/Postgres"
 import { PublishOrder } from "@medipim/platform/database/PublishOrder"
 import { RunRecords } from "@medipim/platform/database/RunRecords"
 import { Context, Data, Effect, Layer, Option, Predicate, Schema, Stream } from "effect"
@@ -188,7 +188,7 @@ export class Replay extends Context.Service<
         return yield* sql.withTransaction(attempt).pipe(
           // A sync that began after our commit.
           Effect.catchTag("Busy", (busy) => Effect.filterOrFail(committed, Predicate.isNotUndefined, () => busy)),
-          Effect.retry(passingFaults),
+          Effect.retry(briefRetries),
           Effect.catchTag("RollBack", ({ result }) => Effect.succeed(result))
         )
       })

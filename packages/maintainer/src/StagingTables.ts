@@ -5,7 +5,11 @@ import { columnNames, columnTypes } from "@medipim/domain/ProductColumns"
 import type { StagedFacts } from "@medipim/domain/PublishRules"
 import { UnknownField } from "@medipim/domain/UnknownFields"
 import type { ChunkCounts } from "@medipim/http-api/MaintainerApi"
-import { abortIdleTransaction, retriedOutsideTransaction, surviving } from "@medipim/platform/database/Postgres"
+import {
+  abortIdleTransaction,
+  retriedOutsideTransaction,
+  retryDatabaseOutage
+} from "@medipim/platform/database/Postgres"
 import { PublishOrder } from "@medipim/platform/database/PublishOrder"
 import { type RunNotRunning, RunRecords } from "@medipim/platform/database/RunRecords"
 import { Context, Effect, Layer, Option, Result, Schema } from "effect"
@@ -120,7 +124,7 @@ export class StagingTables extends Context.Service<
       const sql = yield* SqlClient
       const order = yield* PublishOrder
       const records = yield* RunRecords
-      const repeat = retriedOutsideTransaction(sql, surviving)
+      const repeat = retriedOutsideTransaction(sql, retryDatabaseOutage)
 
       const stageRows = (runId: RunId, rows: ReadonlyArray<StagedRow>, statement: string) =>
         rows.length === 0
@@ -228,7 +232,7 @@ export class StagingTables extends Context.Service<
           if (batches.length > 0) yield* sql`DELETE FROM medipim.stage_products WHERE ${within("record")}`
         },
         sql.withTransaction,
-        surviving
+        retryDatabaseOutage
       )
 
       const facts = Effect.fn("StagingTables.facts")(

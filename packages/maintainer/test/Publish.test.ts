@@ -248,7 +248,7 @@ layer(services, { excludeTestServices: true, timeout: "60 seconds" })("Publish",
       if (refused._tag !== "PublishRefused") return
       assert.strictEqual(refused.reason, "too-many-rejected")
       assert.deepInclude(refused.counts, { records: 120, rejected: 2, updated: 1, unchanged: 117, removed: 0 })
-      assert.match(refused.message, /^Nothing was published: 2 of 120 records could not be decoded.*force/)
+      assert.match(refused.message, /^Nothing was published: 2 of 120 records were rejected.*force/)
       assert.deepStrictEqual(yield* rows, before)
       const { published, counts } = yield* sync(next, { force: true })
       assert.isTrue(published)

@@ -35,7 +35,7 @@ export class Notifier extends Context.Service<
      */
     readonly send: (run: Run) => Effect.Effect<void, NotificationFailed>
     /** The same for a sync that was due or asked for at this time (ISO text) and cannot begin: `run` is null. */
-    readonly cannotBegin: (due: string, reason: string) => Effect.Effect<void, NotificationFailed>
+    readonly notifySyncCannotStart: (due: string, reason: string) => Effect.Effect<void, NotificationFailed>
   }
 >()("orchestrator/Notifier") {
   static readonly layer = (address: Option.Option<Redacted.Redacted>) =>
@@ -77,7 +77,7 @@ export class Notifier extends Context.Service<
                   : Effect.void,
               onSome: (url) => post(url, run.runId, { text: textOf(run), run })
             }),
-          cannotBegin: (due, reason) =>
+          notifySyncCannotStart: (due, reason) =>
             Option.match(address, {
               onNone: () => Effect.void,
               onSome: (url) =>

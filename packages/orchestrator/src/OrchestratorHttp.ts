@@ -39,14 +39,16 @@ const orUnavailable = <A, E, R>(effect: Effect.Effect<A, E | SqlError, R>) =>
 const quietMillis = 10 * 60 * 1000
 
 /** Notifies of a requested sync that the database does not let start: a scheduler may not be watched. */
-const makeAlarm = Effect.map(Notifier, ({ cannotBegin }) => {
-  let toldAt = Number.NEGATIVE_INFINITY
+const makeAlarm = Effect.map(Notifier, ({ notifySyncCannotStart }) => {
+  let notifiedAt = Number.NEGATIVE_INFINITY
   return (error: SqlError) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      if (now - toldAt < quietMillis && now >= toldAt) return Effect.void
-      toldAt = now
+      if (now - notifiedAt < quietMillis && now >= notifiedAt) return Effect.void
+      notifiedAt = now
       const at = DateTime.formatIso(DateTime.makeUnsafe(now))
-      return Effect.asVoid(Effect.forkDetach(Effect.ignore(cannotBegin(at, sqlMessage(error)), { log: "Warn" })))
+      return Effect.asVoid(
+        Effect.forkDetach(Effect.ignore(notifySyncCannotStart(at, sqlMessage(error)), { log: "Warn" }))
+      )
     })
 })
 

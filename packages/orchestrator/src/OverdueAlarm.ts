@@ -8,7 +8,7 @@ import { Notifier } from "./Notifier.ts"
 import { scheduleMark } from "./ScheduleMark.ts"
 
 /** Between two looks. */
-const pause = Duration.minutes(1)
+const checkInterval = Duration.minutes(1)
 /** Longer than the outage timeout of a step, and than a takeover by another process. */
 const grace = Duration.toMillis("4 minutes")
 
@@ -72,7 +72,7 @@ export const make = Effect.fnUntraced(function* ({ cron, timezone }: Config) {
     if (why === undefined) return
     const at = DateTime.formatIso(DateTime.makeUnsafe(due.at))
     yield* Effect.logError(`The sync due at ${at} does not begin: ${why}`)
-    yield* notifier.cannotBegin(at, why)
+    yield* notifier.notifySyncCannotStart(at, why)
     overdue = { ...overdue, isTold: true }
   }).pipe(Effect.ignore({ log: "Warn" }), Effect.withSpan("OverdueAlarm.look"))
   return { look }
@@ -85,5 +85,5 @@ export const make = Effect.fnUntraced(function* ({ cron, timezone }: Config) {
  */
 export const layer = (config: Config) =>
   Layer.effectDiscard(
-    Effect.flatMap(make(config), ({ look }) => Effect.forkScoped(Effect.forever(Effect.delay(look, pause))))
+    Effect.flatMap(make(config), ({ look }) => Effect.forkScoped(Effect.forever(Effect.delay(look, checkInterval))))
   )

@@ -17,13 +17,13 @@ interface Seen {
 }
 
 /** Poll interval of a follower, and the polls without a change after which it gets a heartbeat. */
-const look = "500 millis"
-const quietLooks = 10
+const pollInterval = "500 millis"
+const quietPolls = 10
 
 const isRunId = Schema.is(RunId)
 
 /** Poll interval for runs that another process left. */
-const patrol = "30 seconds"
+const recoveryInterval = "30 seconds"
 
 /** Starts, stops and follows runs. */
 export class Runs extends Context.Service<
@@ -100,7 +100,7 @@ export class Runs extends Context.Service<
         const news = (id: string) =>
           Stream.fromEffectSchedule(
             records.find(id).pipe(Effect.orElseSucceed(Option.none)),
-            Schedule.spaced(look)
+            Schedule.spaced(pollInterval)
           ).pipe(
             Stream.mapAccum(
               (): Seen => ({ last: "", quiet: 0 }),
@@ -113,7 +113,7 @@ export class Runs extends Context.Service<
                   return [{ last: text, quiet: 0 }, [{ _tag: "Progress", run: found.value }]]
                 }
                 const quiet = seen.quiet + 1
-                return quiet < quietLooks ? [{ ...seen, quiet }, []] : [{ ...seen, quiet: 0 }, [{ _tag: "Heartbeat" }]]
+                return quiet < quietPolls ? [{ ...seen, quiet }, []] : [{ ...seen, quiet: 0 }, [{ _tag: "Heartbeat" }]]
               }
             ),
             Stream.takeUntil((event) => event._tag === "Finished"),
@@ -152,6 +152,8 @@ export class Runs extends Context.Service<
     )
   /** Recovers at startup and keeps polling: no run is left behind by a database outage. */
   static readonly recovery = Layer.effectDiscard(
-    Effect.flatMap(Runs, ({ recover }) => recover.pipe(Effect.repeat(Schedule.spaced(patrol)), Effect.forkScoped))
+    Effect.flatMap(Runs, ({ recover }) =>
+      recover.pipe(Effect.repeat(Schedule.spaced(recoveryInterval)), Effect.forkScoped)
+    )
   )
 }

@@ -1,6 +1,6 @@
 import { type PublishRefused, RefusalReason } from "@medipim/domain/PublishRules"
 import type { Failed } from "@medipim/http-api/Failure"
-import { askAgain } from "@medipim/platform/process/Outage"
+import { retryOutage } from "@medipim/platform/process/Outage"
 import { type Duration, Effect, Option, Schedule, Schema, Stream } from "effect"
 import { MachineWaker, type ServiceName } from "./MachineWaker.ts"
 
@@ -58,14 +58,14 @@ const unreached = new Set(["HttpClientError", "ConnectionLost"])
  * Retries while the service is unavailable, for as long as any outage, after waking its machine. The service itself retries what
  * it depends on.
  */
-const persistently =
+const retryServiceOutage =
   (service: ServiceName) =>
   <A, R>(attempt: Effect.Effect<A, SyncFailed, R>): Effect.Effect<A, SyncFailed, R | MachineWaker> =>
     attempt.pipe(
       Effect.tapError(({ code }) =>
         unreached.has(code) ? Effect.flatMap(MachineWaker, (wake) => wake.call(service)) : Effect.void
       ),
-      askAgain(({ retryable }: SyncFailed) => retryable, pauses)
+      retryOutage(({ retryable }: SyncFailed) => retryable, pauses)
     )
 
 /** One call of a service that is not worth waiting for. */
@@ -80,7 +80,7 @@ export const call = <A, E extends CallError, R>(
   request: Effect.Effect<A, E, R>,
   timeout: Duration.Input = silence
 ): Effect.Effect<A, SyncFailed, R | MachineWaker> =>
-  request.pipe(Effect.mapError(callFailed(service)), inTime(service, timeout), persistently(service))
+  request.pipe(Effect.mapError(callFailed(service)), inTime(service, timeout), retryServiceOutage(service))
 
 /**
  * Follows a job of a service to its last event. A stream that ends or falls silent without one is a lost connection, and
@@ -118,6 +118,6 @@ export const follow = <Event extends { readonly _tag: string }, E extends CallEr
       )
     ),
     Effect.flatMap(Option.match({ onNone: () => lost(service), onSome: Effect.succeed })),
-    persistently(service)
+    retryServiceOutage(service)
   )
 }

@@ -1,7 +1,7 @@
 import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import type { SnapshotSummary } from "@medipim/domain/Snapshot"
 import { FetcherClient } from "@medipim/http-api/Clients"
-import { sqlMessage, surviving } from "@medipim/platform/database/Postgres"
+import { retryDatabaseOutage, sqlMessage } from "@medipim/platform/database/Postgres"
 import { PublishOrder } from "@medipim/platform/database/PublishOrder"
 import { RunRecords } from "@medipim/platform/database/RunRecords"
 import { Context, Effect, Layer, Option } from "effect"
@@ -38,7 +38,7 @@ export class SnapshotSelection extends Context.Service<
 
       /** For a step: retries through a database outage. */
       const ask = <A>(question: Effect.Effect<A, SqlError>): Effect.Effect<A, SyncFailed> =>
-        surviving(question).pipe(
+        retryDatabaseOutage(question).pipe(
           Effect.mapError((error) => new SyncFailed({ code: error._tag, message: sqlMessage(error), retryable: false }))
         )
 

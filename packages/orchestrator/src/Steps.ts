@@ -4,7 +4,7 @@ import { SnapshotSummary } from "@medipim/domain/Snapshot"
 import type { SyncOptions } from "@medipim/domain/SyncOptions"
 import { FetcherClient, MaintainerClient } from "@medipim/http-api/Clients"
 import { ChunkCounts, PublishResult } from "@medipim/http-api/MaintainerApi"
-import { surviving } from "@medipim/platform/database/Postgres"
+import { retryDatabaseOutage } from "@medipim/platform/database/Postgres"
 import { type Ending, RunRecords } from "@medipim/platform/database/RunRecords"
 import { Context, type Duration, Effect, Layer, Option, Schema } from "effect"
 import { Activity, type WorkflowEngine } from "effect/workflow"
@@ -140,10 +140,10 @@ export class Steps extends Context.Service<
             ).pipe(Effect.map(({ counts }) => counts))
           ).pipe(Effect.tap((counts) => reporter.chunk(offset, counts, true)))
 
-        /** Whatever became of the answer, what is published is published: also when it was to be cancelled meanwhile. */
+        /** If the call failed but the publish committed, the committed result counts, also after a cancellation was requested. */
         const orPublished = (runId: RunId) => (error: SyncFailed) =>
           records.published(runId).pipe(
-            // Only a fault of the database that stays ends the question: then the error is all that is known.
+            // A permanent fault of the database: the error of the call is all that is known.
             Effect.orElseSucceed((): Option.Option<PublishResult> => Option.none()),
             Effect.flatMap(Effect.fromOption),
             Effect.mapError(() => error)
@@ -190,8 +190,8 @@ export class Steps extends Context.Service<
               name: "notify",
               success: Schema.NullOr(Schema.String),
               execute: Effect.gen(function* () {
-                if (yield* surviving(records.isNotified(runId))) return null
-                const run = yield* Effect.map(surviving(records.find(runId)), Option.getOrThrow)
+                if (yield* retryDatabaseOutage(records.isNotified(runId))) return null
+                const run = yield* Effect.map(retryDatabaseOutage(records.find(runId)), Option.getOrThrow)
                 yield* notifier.send({ ...run, ...ending })
                 // At least once: a duplicate notification is better than a lost one.
                 yield* Effect.ignore(records.markNotified(runId), { log: "Warn" })

@@ -1,6 +1,6 @@
 import { nextAfter, pendingAt, type Schedule, scheduleOf } from "@medipim/domain/Schedule"
 import { DatabaseClock } from "@medipim/platform/database/DatabaseClock"
-import { surviving } from "@medipim/platform/database/Postgres"
+import { retryDatabaseOutage } from "@medipim/platform/database/Postgres"
 import { RunRecords } from "@medipim/platform/database/RunRecords"
 import { Clock, Context, Effect, Layer, Option, Result } from "effect"
 import { Singleton } from "effect/cluster"
@@ -103,12 +103,12 @@ export class SyncSchedule extends Context.Service<
             const { message } = begun.failure
             yield* Effect.logWarning(`The schedule starts no sync for ${due}: ${message}`)
             // Otherwise a hanging run would silently block every night's sync.
-            yield* Effect.ignore(notifier.cannotBegin(due, message), { log: "Warn" })
+            yield* Effect.ignore(notifier.notifySyncCannotStart(due, message), { log: "Warn" })
             return
           }
           yield* Effect.logInfo(`The schedule starts sync ${begun.success.runId}, due at ${due}`)
           yield* Effect.annotateLogs(runs.launch(begun.success), { startedBy: "schedule", due })
-        }, surviving)
+        }, retryDatabaseOutage)
 
         const lookAndRest = Effect.fnUntraced(function* (schedule: Schedule) {
           yield* Effect.ignoreCause(lookAt(schedule), { log: "Warn" })
@@ -122,7 +122,7 @@ export class SyncSchedule extends Context.Service<
           )
 
         /** A schedule that was switched off has missed nothing when it is switched on again. */
-        const forget = sql`DELETE FROM medipim.sync_schedule`.pipe(surviving, Effect.ignore({ log: "Warn" }))
+        const forget = sql`DELETE FROM medipim.sync_schedule`.pipe(retryDatabaseOutage, Effect.ignore({ log: "Warn" }))
 
         const configured = Option.map(config.cron, (text) => scheduleOf(text, config.timezone))
         return SyncSchedule.of({

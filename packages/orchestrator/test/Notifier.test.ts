@@ -43,9 +43,9 @@ it.live("A notification holds text from outside as one line, without what a term
     const { url, texts } = yield* receiver
     const notifier = Notifier.layer(Option.some(Redacted.make(url))).pipe(Layer.provide(NodeHttpClient.layerUndici))
     yield* Effect.gen(function* () {
-      const { send, cannotBegin } = yield* Notifier
+      const { send, notifySyncCannotStart } = yield* Notifier
       yield* send(failedRun)
-      yield* cannotBegin("2026-11-26T16:00:00.000Z", hostile)
+      yield* notifySyncCannotStart("2026-11-26T16:00:00.000Z", hostile)
     }).pipe(Effect.provide(notifier))
     assert.lengthOf(texts, 2)
     for (const text of texts) {

@@ -49,7 +49,7 @@ const notifier = Layer.succeed(
   Notifier,
   Notifier.of({
     send: () => Effect.void,
-    cannotBegin: (due, reason) => Effect.sync(() => notified.push(`${due} ${reason}`))
+    notifySyncCannotStart: (due, reason) => Effect.sync(() => notified.push(`${due} ${reason}`))
   })
 )
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Data, Duration, Effect } from "effect"
-import { survive } from "../src/process/Outage.ts"
+import { retryOutageOf } from "../src/process/Outage.ts"
 
 class Away extends Data.TaggedError("Away")<object> {}
 
@@ -24,7 +24,7 @@ describe("An outage", () => {
           error = tries === 1 ? 0 : jump
           return tries < 6 ? Effect.fail(new Away()) : Effect.succeed("back")
         })
-        const survived = survive(
+        const survived = retryOutageOf(
           "the store",
           () => true,
           () => "away"
@@ -55,7 +55,7 @@ describe("An outage", () => {
         tries += 1
         return tries > 1000 ? Effect.succeed("never given up") : Effect.fail(new Away())
       })
-      const survived = survive(
+      const survived = retryOutageOf(
         "the store",
         () => true,
         () => "away"

@@ -56,7 +56,7 @@ it.effect("A question on a connection that stays open and silent is asked again 
       yield* silence
       const question = Postgres.answered(sql`SELECT 1 AS one`)
       assert.match(Postgres.sqlMessage(yield* inFastTime(Effect.flip(question))), /no answer in 10 seconds/)
-      const asked = Effect.retry(question, Postgres.passingFaults)
+      const asked = Effect.retry(question, Postgres.briefRetries)
       const answers = yield* inFastTime(Effect.all([asked, asked], { concurrency: 2 }))
       assert.deepStrictEqual(answers, [[{ one: 1 }], [{ one: 1 }]])
     }).pipe(Effect.provide(Postgres.layer({ databaseUrl: url, databaseConnections: 2 }, "medipim-test")))

@@ -9,7 +9,7 @@ import { schedule } from "./migrations/0004_schedule.ts"
 import { publishOrder } from "./migrations/0005_publish_order.ts"
 import { sourceForms } from "./migrations/0006_source_forms.ts"
 import { waits } from "./migrations/0007_waits.ts"
-import { schemaName, surviving } from "./Postgres.ts"
+import { retryDatabaseOutage, schemaName } from "./Postgres.ts"
 import { assertOwnProducts, assertSession } from "./SessionCheck.ts"
 
 const loader = PgMigrator.fromRecord({
@@ -43,7 +43,7 @@ export const migrate = Effect.gen(function* () {
       return yield* PgMigrator.run({ loader, table })
     })
   )
-  return yield* surviving(steps)
+  return yield* retryDatabaseOutage(steps)
 }).pipe(Effect.withSpan("Migrations.migrate"))
 
 /** Migrates before what is built on it starts; cheap when nothing is pending. */

@@ -3,7 +3,7 @@ import { printable } from "@medipim/domain/Printable"
 import { Effect, Option, Redacted, Schedule, Schema } from "effect"
 import type { SqlClient } from "effect/sql/SqlClient"
 import { ConnectionError, SqlError } from "effect/sql/SqlError"
-import { survive } from "../process/Outage.ts"
+import { retryOutageOf } from "../process/Outage.ts"
 import { databaseTls } from "./DatabaseTls.ts"
 
 /** Everything of ours but `public.products` lives in this schema, the tables of the workflow engine too. */
@@ -25,7 +25,7 @@ export const layer = (connection: Connection, applicationName: string) =>
     ssl: databaseTls(Redacted.value(connection.databaseUrl), connection.databaseCa ?? Option.none()),
     maxConnections: connection.databaseConnections,
     connectTimeout: "10 seconds",
-    // A peer that is gone without a word is noticed by the system after this, and some probes of its own.
+    // The kernel starts to probe a silent connection after this time.
     keepAlive: "15 seconds",
     applicationName,
     startupParameters: { search_path: schemaName, lock_timeout: longestLockWait }
@@ -62,12 +62,14 @@ export const withoutStatementTimeout = (sql: SqlClient): Effect.Effect<void, Sql
 const isPassingFault = (error: { readonly _tag: string }): boolean =>
   error._tag === "SqlError" && isPassing(error as SqlError)
 
-/** For the steps of a run: retries through a database outage. Permanent faults are not retried. */
-export const surviving = survive("the database", isPassingFault, (error) => sqlMessage(error as SqlError))
+/** For the steps of a run: retries for as long as an outage may last. Permanent faults are not retried. */
+export const retryDatabaseOutage = retryOutageOf("the database", isPassingFault, (error) =>
+  sqlMessage(error as SqlError)
+)
 
 /**
- * A statement that is not answered in time has failed, and the driver closes its connection: one that a proxy has forgotten
- * stays open and silent for good.
+ * A statement that is not answered in time has failed, and the driver closes its connection: a connection that a proxy has
+ * dropped stays open and silent for ever.
  */
 const answeredIn =
   (duration: "10 seconds" | "45 seconds") =>
@@ -79,13 +81,13 @@ const answeredIn =
         return Effect.fail(new SqlError({ reason: new ConnectionError({ cause, message: cause.message }) }))
       }
     })
-/** For short questions, which wait for no lock. */
+/** For short queries, which wait for no lock. */
 export const answered = answeredIn("10 seconds")
 /** For short changes: longer than any of them waits for a lock. */
 export const changed = answeredIn("45 seconds")
 
-/** The same for requests, which are answered within seconds. */
-export const passingFaults = {
+/** For requests, which are answered within seconds: a few retries of passing faults. */
+export const briefRetries = {
   while: isPassingFault,
   schedule: Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("5 seconds")]).pipe(Schedule.jittered),
   times: 6

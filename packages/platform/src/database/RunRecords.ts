@@ -15,7 +15,7 @@ import { SyncRunning } from "@medipim/http-api/OrchestratorApi"
 import { Clock, Context, Duration, Effect, Layer, Option, Random, Schedule, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { answered, changed, passingFaults, retriedOutsideTransaction } from "./Postgres.ts"
+import { answered, briefRetries, changed, retriedOutsideTransaction } from "./Postgres.ts"
 
 const Runs = Schema.Array(Run)
 const encodeWaits = Schema.encodeEffect(Schema.fromJsonString(Schema.Array(Wait)))
@@ -125,10 +125,10 @@ export class RunRecords extends Context.Service<
       const decode = Schema.decodeUnknownEffect(Runs)
       const decodeStates = Schema.decodeUnknownEffect(States)
       const decodeLocked = Schema.decodeUnknownEffect(Locked)
-      const repeat = retriedOutsideTransaction(sql, (effect) => Effect.retry(answered(effect), passingFaults))
-      const repeatChange = retriedOutsideTransaction(sql, (effect) => Effect.retry(changed(effect), passingFaults))
-      const throughOutages = retriedOutsideTransaction(sql, (effect) =>
-        Effect.retry(changed(effect), { while: passingFaults.while, schedule: Schedule.spaced("2 seconds") })
+      const repeat = retriedOutsideTransaction(sql, (effect) => Effect.retry(answered(effect), briefRetries))
+      const repeatChange = retriedOutsideTransaction(sql, (effect) => Effect.retry(changed(effect), briefRetries))
+      const untilAnswered = retriedOutsideTransaction(sql, (effect) =>
+        Effect.retry(changed(effect), { while: briefRetries.while, schedule: Schedule.spaced("2 seconds") })
       )
       const iso = (column: string) =>
         sql.literal(`to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
@@ -210,7 +210,7 @@ export class RunRecords extends Context.Service<
 
       const published = Effect.fn("RunRecords.published")(
         (id: RunId) => Effect.map(lockedRun(id, "SHARE"), (run) => Option.fromNullishOr(run?.result)),
-        throughOutages
+        untilAnswered
       )
 
       const requestCancel = Effect.fn("RunRecords.requestCancel")(function* (id: RunId) {
@@ -262,7 +262,7 @@ export class RunRecords extends Context.Service<
               WHEN ${ending.status} = 'succeeded' THEN progress || '{"percent": 100, "etaSeconds": 0}'
               ELSE progress || '{"etaSeconds": null}' END
           WHERE id = ${id} AND status = 'running' AND (published_at IS NULL OR ${ending.status} <> 'cancelled')`
-      }, throughOutages)
+      }, untilAnswered)
 
       const deleteOld = Effect.fn("RunRecords.deleteOld")(function* (days: number, limit: number) {
         const deleted = yield* sql`DELETE FROM medipim.sync_runs WHERE id IN (

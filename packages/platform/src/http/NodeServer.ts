@@ -35,7 +35,7 @@ export interface HardenedServer {
   readonly quiet: () => number
   /**
    * To be called when the server stops listening. From then on a connection lives only as long as its request, and all
-   * end after this many milliseconds: Node itself waits for those on which nothing comes, or nobody reads.
+   * end after this many milliseconds: Node itself waits for silent connections and unread answers.
    */
   readonly drain: (graceMillis: number) => void
 }

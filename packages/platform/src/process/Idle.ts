@@ -1,14 +1,14 @@
 import { Duration, Effect, Layer, Schedule } from "effect"
 
-/** How often it looks while it waits. */
-const looks = 10
+/** Checks within the limit. */
+const checks = 10
 const terminate = Effect.sync(() => process.kill(process.pid, "SIGTERM"))
 
 /**
- * Ends the process after this long without work, as SIGTERM does: with code 0. `quiet` gives
- * for how many milliseconds no request was under way. A job lives in its request (docs/decisions/0003), so a process at
- * work is never idle. One that came in the very moment of the end is waited for; one that comes still later, before the
- * server has stopped listening, has the 20 s of every running request, and is asked for again.
+ * Ends the process after this long without work, as SIGTERM does: with code 0. `quiet` gives the milliseconds since the last
+ * request ended. A job lives in its request (docs/decisions/0003), so a working process is never idle. A job that arrives
+ * while the process decides to end is waited for. One that arrives later, before the server has stopped listening, has the
+ * 20 s of every running request; its caller then retries.
  */
 export const layer = (idleFor: Duration.Duration, quiet: () => number, end: Effect.Effect<unknown> = terminate) => {
   const limit = Duration.toMillis(idleFor)
@@ -27,7 +27,7 @@ export const layer = (idleFor: Duration.Duration, quiet: () => number, end: Effe
           Effect.repeat({ until: (millis) => !isEnding || millis > 0, schedule: Schedule.spaced("100 millis") })
         )
       )
-      yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(Duration.millis(limit / looks)), look)))
+      yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(Duration.millis(limit / checks)), look)))
     })
   )
 }

@@ -37,8 +37,8 @@ const forget = (key: symbol) =>
     if (wait !== undefined) yield* Effect.logInfo(`No longer waiting for ${wait.what} (since ${wait.since})`)
   })
 
-/** Asks again, with these pauses, for as long as an outage may last. */
-export const askAgain =
+/** Retries, with these pauses, for as long as an outage may last. */
+export const retryOutage =
   <E>(isPassing: (error: E) => boolean, pauses: Schedule.Schedule<unknown>) =>
   <A, E2 extends E, R>(effect: Effect.Effect<A, E2, R>): Effect.Effect<A, E2, R> =>
     Effect.flatMap(stopwatch(outagePatience), (hasTime) =>
@@ -48,15 +48,15 @@ export const askAgain =
       })
     )
 
-/** Asks again while an outage lasts, and shows meanwhile what is waited for. */
-export const survive =
+/** The same, and shows meanwhile what is waited for. */
+export const retryOutageOf =
   <E>(what: string, isPassing: (error: E) => boolean, reasonOf: (error: E) => string) =>
   <A, E2 extends E, R>(effect: Effect.Effect<A, E2, R>): Effect.Effect<A, E2, R> =>
     Effect.suspend(() => {
       const key = Symbol(what)
       return effect.pipe(
         Effect.tapError((error) => (isPassing(error) ? note(key, what, reasonOf(error)) : Effect.void)),
-        askAgain(isPassing, pauses),
+        retryOutage(isPassing, pauses),
         Effect.ensuring(forget(key))
       )
     })

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path"
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import { SnapshotStore, type StoredObject, StoreError } from "@medipim/domain/SnapshotStore"
 import { Effect, Layer, Stream } from "effect"
-import { survivingStore } from "./StoredObjects.ts"
+import { retryStoreOutage } from "./StoredObjects.ts"
 import { invalidKey } from "./StoreKeys.ts"
 
 type Operation = StoreError["operation"]
@@ -121,7 +121,7 @@ export const layer = (dir: string): Layer.Layer<SnapshotStore> => {
         : Effect.fail(invalid)
     }).pipe(Effect.withSpan(`FolderStore.${operation}`, { attributes: { key } }))
   const patiently = <A>(operation: Operation, key: string, act: () => Promise<A>) =>
-    survivingStore(attempt(operation, key, act))
+    retryStoreOutage(attempt(operation, key, act))
 
   return Layer.succeed(SnapshotStore, {
     put: (key, bytes) => patiently("put", key, () => writeWhole(join(dir, key), bytes)),

@@ -1,11 +1,11 @@
 import type { SnapshotStore, StoreError } from "@medipim/domain/SnapshotStore"
 import { Effect, Stream } from "effect"
-import { survive } from "../process/Outage.ts"
+import { retryOutageOf } from "../process/Outage.ts"
 
 const isStoreError = (error: { readonly _tag: string }): error is StoreError => error._tag === "StoreError"
 
 /** Retries while the store is unavailable; permanent faults are not retried. */
-export const survivingStore = survive(
+export const retryStoreOutage = retryOutageOf(
   "the snapshot store",
   (error: { readonly _tag: string }) => isStoreError(error) && error.retryable,
   (error) => (isStoreError(error) ? error.detail : error._tag)
@@ -29,5 +29,5 @@ export const readObject = <E extends { readonly _tag: string }>(
   }).pipe(
     Stream.runCollect,
     Effect.map((pieces) => Buffer.concat(pieces)),
-    survivingStore
+    retryStoreOutage
   )

@@ -2,7 +2,7 @@ import { SnapshotStore, type StoredObject, StoreError } from "@medipim/domain/Sn
 import { StorageClient } from "@supabase/storage-js"
 import { Clock, Duration, Effect, Layer, Option, Redacted, Stream } from "effect"
 import { storeError } from "./StorageFaults.ts"
-import { survivingStore } from "./StoredObjects.ts"
+import { retryStoreOutage } from "./StoredObjects.ts"
 import { invalidKey } from "./StoreKeys.ts"
 
 type Operation = StoreError["operation"]
@@ -85,7 +85,7 @@ const make = ({ url, serviceRoleKey, bucket }: Options) => {
       return invalid === undefined ? orCreate(once(operation, key, act)) : Effect.fail(invalid)
     }).pipe(Effect.withSpan(`SupabaseStore.${operation}`, { attributes: { key } }))
 
-  const ask = <A>(...what: Parameters<typeof attempt<A>>) => survivingStore(attempt<A>(...what))
+  const ask = <A>(...what: Parameters<typeof attempt<A>>) => retryStoreOutage(attempt<A>(...what))
 
   let privateUntil = 0
   const refusePublic = (found: { readonly public: boolean } | null) =>
