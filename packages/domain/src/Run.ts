@@ -60,10 +60,23 @@ export const Wait = Schema.Struct({
 })
 export type Wait = typeof Wait.Type
 
+/** Why a run ended without success: the tag of the error that ended it. docs/troubleshooting.md has what to do. */
+export const FailureCode = Schema.Literals([
+  ...["StreamBroken", "MediPimError", "EmptyCatalogue", "PublishRefused", "WriteFailed", "RunTimeout"],
+  ...["SnapshotBroken", "SnapshotNotFound", "StoreError", "SqlError", "Busy", "NotTold", "HttpClientError"],
+  ...["ConnectionLost", "Unauthorized", "TooManyWrongKeys", "RunNotRunning", "Cancelled", "Lost", "Defect"]
+] as const)
+export type FailureCode = typeof FailureCode.Type
+const isFailureCode = Schema.is(FailureCode)
+
+/** A code that no table explains, of an error that was not foreseen or of another version, is a defect: the message names it. */
+export const failureOf = (code: string, message: string): RunFailure =>
+  isFailureCode(code) ? { code, message } : { code: "Defect", message: `${code}: ${message}` }
+
 /** Why a run failed, in a form a person can act on. */
 export const RunFailure = Schema.Struct({
   code: described(
-    Schema.String,
+    FailureCode,
     "Failure code: the tag of the error that ended the run. docs/troubleshooting.md lists them."
   ),
   message: described(Schema.String, "What happened and what to do.")

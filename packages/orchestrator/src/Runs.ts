@@ -92,7 +92,7 @@ export class Runs extends Context.Service<
         const cancel = Effect.fn("Runs.cancel")(function* (id: string) {
           const { runId } = yield* find(id)
           yield* records.requestCancel(runId)
-          const failure = { code: "Cancelled", message: "Cancelled by request; nothing was published." }
+          const failure = { code: "Cancelled", message: "Cancelled by request; nothing was published." } as const
           yield* records.end(runId, { status: "cancelled", failure })
           return yield* find(id)
         })

@@ -1,4 +1,5 @@
 import { type PublishRefused, RefusalReason } from "@medipim/domain/PublishRules"
+import { FailureCode, failureOf } from "@medipim/domain/Run"
 import type { Failed } from "@medipim/http-api/Failure"
 import { retryOutage } from "@medipim/platform/process/Outage"
 import { type Duration, Effect, Option, Schedule, Schema, Stream } from "effect"
@@ -6,14 +7,14 @@ import { MachineWaker, type ServiceName } from "./MachineWaker.ts"
 
 /** Why a run ended without success: `code` is the tag of the error that ended it. */
 export class SyncFailed extends Schema.TaggedError<SyncFailed>()("SyncFailed", {
-  code: Schema.String,
+  code: FailureCode,
   message: Schema.String,
   retryable: Schema.Boolean,
   /** Of a refused publish. */
   reason: Schema.optionalKey(RefusalReason)
 }) {}
 
-export const failed = (code: string, message: string) =>
+export const failed = (code: FailureCode, message: string) =>
   Effect.fail(new SyncFailed({ code, message, retryable: false }))
 
 /** Services send something every 5 s; after this silence the connection is taken for lost. */
@@ -36,8 +37,10 @@ const callFailed =
   (service: string) =>
   (error: CallError): SyncFailed =>
     new SyncFailed({
-      code: error.code ?? error._tag,
-      message: error._tag === "HttpClientError" ? `The ${service} cannot be reached: ${error.message}` : error.message,
+      ...failureOf(
+        error.code ?? error._tag,
+        error._tag === "HttpClientError" ? `The ${service} cannot be reached: ${error.message}` : error.message
+      ),
       retryable: passing.has(error._tag) && error.retryable !== false,
       ...(error._tag === "PublishRefused" ? { reason: (error as PublishRefused).reason } : {})
     })
@@ -52,7 +55,7 @@ const inTime = (service: string, timeout: Duration.Input) =>
   Effect.timeoutOrElse({ duration: timeout, orElse: () => lost(service) })
 
 /** An unreachable service may be asleep. */
-const unreached = new Set(["HttpClientError", "ConnectionLost"])
+const unreached = new Set<FailureCode>(["HttpClientError", "ConnectionLost"])
 
 /**
  * Retries while the service is unavailable, for as long as any outage, after waking its machine. The service itself retries what
@@ -106,8 +109,7 @@ export const follow = <Event extends { readonly _tag: string }, E extends CallEr
           isFailed(event)
             ? Effect.fail(
                 new SyncFailed({
-                  code: event.code,
-                  message: event.message,
+                  ...failureOf(event.code, event.message),
                   retryable: retryFailed && event.retryable
                 })
               )

@@ -72,7 +72,7 @@ const work = Effect.fn("Sync.work")(function* ({ runId, options, chunkSize }: Pa
 
 const endingOf = (cause: Cause.Cause<SyncFailed>): Ending => {
   const { code, message } = Option.getOrElse(Cause.findErrorOption(cause), () => ({
-    code: "Defect",
+    code: "Defect" as const,
     message: "An unexpected error; the log of the orchestrator has it."
   }))
   return { status: code === cancelledCode ? "cancelled" : "failed", failure: { code, message } }

@@ -33,7 +33,7 @@ const database = Migrations.layer.pipe(Layer.provideMerge(poolOf("test")), Layer
 const steps = Layer.succeed(
   Steps,
   Steps.of({
-    fetch: () => Effect.fail(new SyncFailed({ code: "Test", message: "There is no source.", retryable: false })),
+    fetch: () => Effect.fail(new SyncFailed({ code: "Lost", message: "There is no source.", retryable: false })),
     choose: () => Effect.never,
     stage: () => Effect.never,
     publish: () => Effect.never,

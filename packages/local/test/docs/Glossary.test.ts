@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { RefusalReason } from "@medipim/domain/PublishRules"
-import { Phase, RunStatus } from "@medipim/domain/Run"
+import { FailureCode, Phase, RunStatus } from "@medipim/domain/Run"
 import { StoreFault } from "@medipim/domain/SnapshotStore"
 import { StreamFault } from "@medipim/domain/StreamCheck"
 import { textOf } from "./DocumentPieces.ts"
@@ -18,12 +18,23 @@ const faults = page
   .slice(1)
   .map((table) => [...(table.split("\n\n")[0] ?? "").matchAll(/^\| `([\w-]+)`/gm)].map(([, word = ""]) => word).sort())
 
-describe("ARCHITECTURE.md has exactly the words of the code", () => {
+/** One row may explain several. */
+const failureCodes = [
+  ...(textOf("docs/troubleshooting.md")
+    .split(/^\| code /m)[1]
+    ?.split("\n\n")[0]
+    ?.matchAll(/^\|( `\w+`,?)+/gm) ?? [])
+]
+  .flatMap(([cell]) => [...cell.matchAll(/`(\w+)`/g)].map(([, code = ""]) => code))
+  .sort()
+
+describe("The documents have exactly the words of the code", () => {
   it.each<[string, ReadonlyArray<string>, ReadonlyArray<string>]>([
     ["statuses of a run", firstColumn("status"), RunStatus.literals],
     ["phases", firstColumn("phase"), Phase.literals],
     ["faults of a stream", faults[0] ?? [], StreamFault.literals],
     ["faults of the store", faults[1] ?? [], StoreFault.literals],
+    ["failure codes, of docs/troubleshooting.md", failureCodes, FailureCode.literals],
     ["reasons of a refusal", firstColumn("reason"), RefusalReason.literals]
   ])("%s", (_what, documented, inCode) => {
     assert.deepStrictEqual(documented, [...inCode].sort())
