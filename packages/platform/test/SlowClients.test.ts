@@ -46,7 +46,7 @@ describe("Clients that are slow, silent or greedy", () => {
         body.socket.write(" ")
       })
       yield* drip.pipe(Effect.repeat(Schedule.spaced("100 millis")), Effect.forkScoped)
-      for (const client of [silent, half, body]) yield* client.closed.pipe(Effect.timeout("5 seconds"))
+      for (const client of [silent, half, body]) yield* client.closed.pipe(Effect.timeout("20 seconds"))
       assert.match(half.text(), /^HTTP\/1\.1 408 /)
       assert.strictEqual((yield* ask(port, "/healthz")).status, 200)
     }).pipe(inPeace)
@@ -78,7 +78,7 @@ describe("Clients that are slow, silent or greedy", () => {
       const { status } = yield* ask(port, "/healthz", keyed(key))
       assert.strictEqual(status, 200)
       // Those that were open longest made room.
-      yield* (idle[0] as (typeof idle)[0]).closed.pipe(Effect.timeout("5 seconds"))
+      yield* (idle[0] as (typeof idle)[0]).closed.pipe(Effect.timeout("20 seconds"))
     }).pipe(inPeace)
   )
 
@@ -88,7 +88,7 @@ describe("Clients that are slow, silent or greedy", () => {
       const readers = yield* Effect.replicateEffect(dial(port, eventsOf), 2)
       yield* Effect.forEach(readers, heardOf)
       const third = yield* dial(port, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
-      yield* third.closed.pipe(Effect.timeout("5 seconds"))
+      yield* third.closed.pipe(Effect.timeout("20 seconds"))
       assert.strictEqual(third.text(), "")
       readers[0]?.socket.destroy()
       yield* Effect.suspend(() => ask(port, "/healthz")).pipe(
@@ -106,7 +106,7 @@ describe("Clients that are slow, silent or greedy", () => {
           const { port } = yield* started()
           const once = `${method} ${path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n`
           const client = yield* dial(port, once.repeat(200))
-          yield* client.closed.pipe(Effect.timeout("5 seconds"))
+          yield* client.closed.pipe(Effect.timeout("20 seconds"))
           const answers = client.text().match(/HTTP\/1\.1 /g) ?? []
           assert.isAtMost(answers.length, 1)
         }).pipe(inPeace)
@@ -127,7 +127,7 @@ describe("Clients that are slow, silent or greedy", () => {
         yield* Effect.addFinalizer(() => Effect.sync(() => unsubscribe("http.server.request.start", count)))
         const once = `GET /healthz HTTP/1.1\r\nhost: x\r\n${head}\r\n`
         const client = yield* dial(port, once.repeat(1000))
-        yield* client.closed.pipe(Effect.timeout("5 seconds"))
+        yield* client.closed.pipe(Effect.timeout("20 seconds"))
         assert.lengthOf(made, 1)
       }).pipe(inPeace)
     )
@@ -155,7 +155,7 @@ describe("Clients that are slow, silent or greedy", () => {
         Effect.repeat({ until: (n) => n === 3, schedule: Schedule.spaced("10 millis") })
       )
       const next = yield* dial(port, get("/work-too"))
-      yield* (strangers[0] ?? next).closed.pipe(Effect.timeout("5 seconds"))
+      yield* (strangers[0] ?? next).closed.pipe(Effect.timeout("20 seconds"))
       assert.isFalse(atWork.socket.destroyed || strangers[1]?.socket.destroyed || next.socket.destroyed)
     }).pipe(inPeace)
   )
@@ -171,7 +171,7 @@ describe("Clients that are slow, silent or greedy", () => {
             until: (text) => text.match(/HTTP\/1\.1 200/g)?.length === i && text.endsWith("}"),
             schedule: Schedule.spaced("2 millis")
           }),
-          Effect.timeout("5 seconds")
+          Effect.timeout("20 seconds")
         )
       }
     }).pipe(inPeace)
@@ -187,7 +187,7 @@ describe("Clients that are slow, silent or greedy", () => {
       yield* turns.pipe(Effect.repeat(Schedule.spaced("20 millis")), Effect.forkScoped)
       yield* Effect.sleep("4 seconds")
       deaf.socket.resume()
-      yield* deaf.closed.pipe(Effect.timeout("2 seconds"))
+      yield* deaf.closed.pipe(Effect.timeout("20 seconds"))
       assert.isBelow(deaf.text().length, 50_000_000)
       yield* Effect.sync(slow.text).pipe(
         Effect.repeat({ until: (text) => text.length > 50_000_000, schedule: Schedule.spaced("10 millis") }),
@@ -205,23 +205,23 @@ describe("Clients that are slow, silent or greedy", () => {
         deaf.socket.pause()
       }
       const reader = yield* dial(port, getRoot)
-      yield* heardOf(reader).pipe(Effect.timeout("2 seconds"))
+      yield* heardOf(reader).pipe(Effect.timeout("20 seconds"))
       assert.match(reader.text(), /^HTTP\/1\.1 200 /)
     }).pipe(inPeace)
   )
 
   it.live("keeps a quiet answer open for longer than one may lie unread", () =>
     Effect.gen(function* () {
-      const { server } = NodeServer.make({ ...short, unread: 200 })
+      const { server } = NodeServer.make({ ...short, unread: 1000 })
       server.on("request", (_, response) => {
         response.write("begins")
-        setTimeout(() => response.end("ends"), 1000)
+        setTimeout(() => response.end("ends"), 2500)
       })
       yield* listening(server)
       const reader = yield* dial((server.address() as AddressInfo).port, getRoot)
       yield* Effect.sync(reader.text).pipe(
         Effect.repeat({ until: (text) => text.includes("ends"), schedule: Schedule.spaced("20 millis") }),
-        Effect.timeout("5 seconds")
+        Effect.timeout("20 seconds")
       )
     }).pipe(inPeace)
   )
@@ -236,7 +236,7 @@ describe("Clients that are slow, silent or greedy", () => {
       const reader = yield* dial(port, eventsOf)
       yield* heardOf(kept)
       yield* heardOf(reader)
-      yield* stop.pipe(Effect.timeout("10 seconds"))
+      yield* stop.pipe(Effect.timeout("20 seconds"))
       assert.match(reader.text(), /"n":40\}/)
     }).pipe(inPeace)
   )
@@ -251,7 +251,7 @@ describe("Clients that are slow, silent or greedy", () => {
         server.close(() => resume(Effect.void))
         drain(300)
       })
-      yield* stopped.pipe(Effect.timeout("5 seconds"))
+      yield* stopped.pipe(Effect.timeout("20 seconds"))
     }).pipe(inPeace)
   )
 })
