@@ -74,6 +74,7 @@ const makeOpenLine = () => {
   }
 }
 
+/** Splits bytes into lines. A line over `limit` bytes is handed out in pieces as it comes, so memory stays bounded. */
 export const makeLineSplitter = (limit = longestLine): LineSplitter => {
   const open = makeOpenLine()
   let openBytes = 0

@@ -33,6 +33,7 @@ export class MediPim extends Context.Service<
 
 /** Every documented status, so that a product which goes inactive or is replaced is seen to do so. */
 export const allStatuses: SourceRequest["filter"] = { status: ["active", "inactive", "replaced"] }
+/** Oldest first: the order in which a broken download can resume (docs/reference/medipim-api.md). */
 export const byCreation: SourceRequest["sorting"] = { createdAt: "ASC" }
 
 /** The rest of an answer that broke: everything from the second in which its last product was created. */

@@ -29,7 +29,9 @@ type Counts<Fields> = { readonly [Outcome in keyof Fields]: number }
 const zero = <Fields extends object>(fields: Fields) =>
   Object.fromEntries(Object.keys(fields).map((outcome) => [outcome, 0])) as Counts<Fields>
 
+/** Every outcome of a chunk, 0 times. */
 export const noChunkOutcomes = zero(chunkOutcomes)
+/** Every outcome of a run, 0 times. */
 export const noOutcomes = zero(outcomes)
 
 /** The sum of the counts of chunks. */

@@ -92,6 +92,7 @@ export const sourceColumns = {
   medipim_created_at: time(fromMeta("createdAt")),
   medipim_updated_at: time(fromMeta("updatedAt"))
 }
+/** The name of a column that the source fills. */
 export type SourceColumn = keyof typeof sourceColumns
 
 /** A product as `public.products` holds it. */
@@ -112,4 +113,5 @@ export const columnTypes: ReadonlyArray<readonly [name: keyof ProductRow, type: 
   ["raw", "jsonb"],
   ["content_hash", "text"]
 ]
+/** The names of these columns, in the same order. */
 export const columnNames = columnTypes.map(([name]) => name)

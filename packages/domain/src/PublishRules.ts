@@ -69,7 +69,7 @@ export interface StagedFacts {
   /** Rows that the publish leaves out: the unchanged line of their product is the later one. */
   readonly superseded: number
   readonly stale: number
-  /** StagedFacts products whose `meta.updatedAt` is earlier than the stored one, and the id of one of them. */
+  /** Staged products whose `meta.updatedAt` is earlier than the stored one, and the id of one of them. */
   readonly wentBack: number
   readonly wentBackExample: string | null
   /** Products in the catalogue now, without removed ones. */
@@ -262,7 +262,7 @@ export type PublishDecision =
 
 /**
  * Decides whether a staged run is published. `removed` are the products in the catalogue that no line of the run names;
- * none when there is a `reasonNotToRemove` any.
+ * empty when `reasonNotToRemove` returns a reason.
  */
 export const decidePublish = (
   staged: StagedFacts,

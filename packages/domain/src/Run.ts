@@ -4,9 +4,11 @@ import { RunId, SnapshotId } from "./Ids.ts"
 import { Count, noOutcomes, outcomes } from "./Outcomes.ts"
 import { Mode, SyncOptions } from "./SyncOptions.ts"
 
+/** The current step of a running run; `idle` before the first and after the last. */
 export const Phase = Schema.Literals(["idle", "fetching", "staging", "publishing", "notifying"])
 export type Phase = typeof Phase.Type
 
+/** The state of a run; all but `running` are final. */
 export const RunStatus = Schema.Literals(["running", "succeeded", "failed", "cancelled"])
 export type RunStatus = typeof RunStatus.Type
 
@@ -35,6 +37,7 @@ export const Progress = Schema.Struct({
 })
 export type Progress = typeof Progress.Type
 
+/** The progress of a run that has just begun. */
 export const noProgress: Progress = {
   fetched: false,
   recordsFetched: 0,

@@ -36,6 +36,7 @@ export const CronText = Schema.String.check(
   })
 )
 
+/** A name of the IANA time zone database, such as `Australia/Sydney`. */
 export const TimezoneName = Schema.String.check(
   Schema.makeFilter((name) => Option.isSome(DateTime.zoneMakeNamed(name)))
 )
@@ -61,7 +62,7 @@ const dayOf = ({ timezone }: Schedule, at: number): string =>
   DateTime.formatIsoDate(DateTime.makeZonedUnsafe(at, { timeZone: timezone }))
 
 /**
- * A missed occurrence is made up for during so many hours in any case: half a day, the time in which the missed night is
+ * A missed occurrence is caught up within these hours in any case: half a day, the time in which the missed night is
  * nearer than the coming one. An evening's sync is thus not lost to a restart at midnight.
  */
 export const madeUpForMillis = 12 * 60 * 60 * 1000

@@ -99,6 +99,7 @@ export const SnapshotSummary = Schema.Struct({
 })
 export type SnapshotSummary = typeof SnapshotSummary.Type
 
+/** What lists show of a snapshot. */
 export const summaryOf = (manifest: Manifest): SnapshotSummary => ({
   snapshotId: manifest.snapshotId,
   startedAt: manifest.startedAt,
@@ -112,9 +113,13 @@ export const summaryOf = (manifest: Manifest): SnapshotSummary => ({
 
 /** All snapshots live under this prefix of the bucket. */
 export const snapshotsPrefix = "snapshots/"
+/** The prefix of all objects of a snapshot; ends in `/`. */
 export const prefixOf = (id: SnapshotId): string => `${snapshotsPrefix}${id}/`
+/** The key of the manifest, which is written last: with it the snapshot is complete. */
 export const manifestKey = (id: SnapshotId): string => `${prefixOf(id)}manifest.json`
 
 const partName = (part: number): string => `part-${String(part).padStart(5, "0")}`
+/** The key of a part: gzipped NDJSON, counted from 0. */
 export const partKey = (id: SnapshotId, part: number): string => `${prefixOf(id)}${partName(part)}.ndjson.gz`
+/** The key of the description of a part, from which an interrupted download resumes. */
 export const sidecarKey = (id: SnapshotId, part: number): string => `${prefixOf(id)}${partName(part)}.json`

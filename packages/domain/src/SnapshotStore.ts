@@ -23,6 +23,7 @@ const advice: Partial<Record<typeof StoreFault.Type, string>> = {
   unavailable: "Sync again once the store answers."
 }
 
+/** The store did not do what was asked. `detail` is what it said; the message ends with what a person can do. */
 export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   fault: StoreFault,
   operation: Schema.Literals(["put", "get", "list", "remove", "prepare"]),

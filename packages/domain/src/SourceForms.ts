@@ -23,10 +23,10 @@ const entriesByNumber = (value: JsonObject): ReadonlyArray<readonly [key: string
 }
 
 /**
- * Numbers that are places: PHP writes a list with gaps, as a filter leaves it, as an object with the keys 0, 2, 3. Other
+ * Keys that are indexes of a list: PHP writes a list with gaps, as a filter leaves it, as an object with the keys 0, 2, 3. Other
  * numbers are ids or codes, which say more than their order, and so may small ones that lead to a number or to `true`.
  */
-const arePlaces = (entries: ReadonlyArray<readonly [key: string, entry: Json]>): boolean => {
+const areListIndexes = (entries: ReadonlyArray<readonly [key: string, entry: Json]>): boolean => {
   const keys = entries.map(([key]) => key)
   const isDense = keys.every((key) => key === String(Number(key)) && Number(key) < 2 * keys.length)
   const mayCount = entries.some(([, entry]) => entry === true || (isScalar(entry) && typeof entry !== "string"))
@@ -34,7 +34,7 @@ const arePlaces = (entries: ReadonlyArray<readonly [key: string, entry: Json]>):
 }
 
 /** The entry holds its own id, code or name, so the key it is stored under does not matter. */
-const tellsItself = (entry: Json): boolean =>
+const identifiesItself = (entry: Json): boolean =>
   isJsonObject(entry) && ["id", "code", "name"].some((key) => Object.hasOwn(entry, key) && !isNothing(entry[key]))
 
 /** The values of a list, also of one that is written as an object. */
@@ -42,7 +42,7 @@ const listOf = (value: Json | undefined): ReadonlyArray<Json> | undefined => {
   if (Array.isArray(value)) return value
   const entries = isJsonObject(value) ? entriesByNumber(value) : undefined
   if (entries === undefined) return undefined
-  return arePlaces(entries) || entries.every(([, entry]) => tellsItself(entry))
+  return areListIndexes(entries) || entries.every(([, entry]) => identifiesItself(entry))
     ? entries.map(([, entry]) => entry)
     : undefined
 }
@@ -59,7 +59,7 @@ const isNothing = (value: Json | undefined): boolean => {
   if (!Object.values(value).every(isNothing)) return false
   // Of entries that are all nothing, none holds an id of its own: only list indexes say nothing themselves.
   const entries = isJsonObject(value) ? entriesByNumber(value) : undefined
-  return entries === undefined || arePlaces(entries)
+  return entries === undefined || areListIndexes(entries)
 }
 
 /** The value itself, or the only one of its list; `undefined` for none. */
@@ -188,13 +188,13 @@ export const flag: Read<boolean | null> = (value) => {
   return found.every((entry) => untruths.includes(entry)) ? false : unknownShape
 }
 
-/** The things of a list that are there: brands, organizations, categories, families. A single one may come without its list. */
+/** The entities of a list that are there: brands, organizations, categories, families. A single one may come without its list. */
 const entities = (value: Json | undefined): ReadonlyArray<Json> =>
   (listOf(value) ?? [value as Json]).filter((entity) => !isNothing(entity))
 
 const isEntity = (entity: Json): entity is JsonObject => isJsonObject(entity) && listOf(entity) === undefined
 
-/** The id of each thing. In place of a thing its number may stand; text in that place may be a name or a number. */
+/** The id of each entity. In place of an entity its number may stand; text in that place may be a name or a number. */
 export const ids: Read<ReadonlyArray<number>> = (value) => {
   const found: Array<number> = []
   for (const entity of entities(value)) {

@@ -49,6 +49,7 @@ export interface StreamCheck {
 
 const excerpt = (line: Buffer): string => JSON.stringify(printable(line.toString("utf8", 0, 120)))
 
+/** A check for one stream, from its first line on. */
 export const makeStreamCheck = (): StreamCheck => {
   let received = 0
   let total: number | undefined

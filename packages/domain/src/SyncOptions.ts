@@ -6,8 +6,10 @@ import { SnapshotId } from "./Ids.ts"
 export const Mode = Schema.Literals(["full", "fetch-only", "maintain-only", "notification-only"])
 export type Mode = typeof Mode.Type
 
+/** Records. */
 export const smallestChunk = 100
 export const largestChunk = 50_000
+/** How many records are staged in one call. */
 export const ChunkSize = Schema.Int.check(Schema.isBetween({ minimum: smallestChunk, maximum: largestChunk }))
 
 const option = <S extends Schema.Top>(schema: S, description: string) =>

@@ -26,7 +26,7 @@ export interface Checkpoint {
   readonly records: number
   readonly bytes: number
   readonly total: number
-  /** `null` only for nothing. */
+  /** `null` only when nothing is stored. */
   readonly cursor: Cursor | null
 }
 
@@ -34,8 +34,8 @@ export const nothing: Checkpoint = { parts: [], segments: [], records: 0, bytes:
 
 export const partOf = ({ total, request, segments, cursor, ...part }: Sidecar): Part => part
 
-/** What one more part makes of a checkpoint. */
-const grown = (before: Checkpoint, sidecar: Sidecar): Checkpoint => ({
+/** Appends a part. */
+const withPart = (before: Checkpoint, sidecar: Sidecar): Checkpoint => ({
   parts: [...before.parts, partOf(sidecar)],
   segments: sidecar.segments,
   records: before.records + sidecar.records,
@@ -51,7 +51,7 @@ const lastOf = (sidecars: ReadonlyArray<Option.Option<Sidecar>>, isGood: (sideca
   for (const { value: sidecar } of sidecars.filter(Option.isSome)) {
     const joins = sidecar.firstRecord === found.records && (found === nothing || sidecar.total === found.total)
     if (!joins || !isGood(sidecar)) break
-    found = grown(found, sidecar)
+    found = withPart(found, sidecar)
     if (found.cursor !== null) last = found
   }
   return last

@@ -24,15 +24,15 @@ const isOfTheRequest = ({ _tag, status }: { readonly _tag: string; readonly stat
 const isSlow = (error: DownloadError): boolean => isBroken(error) && error.fault === "too-slow"
 
 /** Resume a broken download up to 10 times: an outage of some minutes... */
-const resumes = {
+const resumePolicy = {
   while: (error: DownloadError) => isBroken(error) && isResumable(error) && !isSlow(error),
   schedule: Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")]).pipe(Schedule.jittered),
   times: 10
 }
 /** ... and once when the source is too slow: it has a whole window each time. */
-const slowResumes = { while: isSlow, schedule: Schedule.spaced("1 second"), times: 1 }
+const slowResumePolicy = { while: isSlow, schedule: Schedule.spaced("1 second"), times: 1 }
 /** Restart from scratch up to twice when the stream cannot be the whole catalogue. */
-const newBeginnings = {
+const restartPolicy = {
   while: (error: DownloadError) => isBroken(error) && !isResumable(error),
   schedule: Schedule.exponential("2 seconds").pipe(Schedule.jittered),
   times: 2
@@ -190,7 +190,7 @@ export class Download extends Context.Service<
           const { cursor } = before
           if (cursor !== null) yield* Effect.logInfo(`The download resumes after ${before.records} records`)
           const startedAt = yield* now
-          const noRest = (detail: string) =>
+          const cannotResume = (detail: string) =>
             new StreamBroken({ fault: "total", received: before.records, expected: before.total, detail })
           const opened =
             cursor === null
@@ -199,10 +199,10 @@ export class Download extends Context.Service<
                   .open(sinceCreation(asked, cursor.createdAt))
                   .pipe(
                     Effect.catchIf(isOfTheRequest, ({ message }) =>
-                      Effect.fail(noRest(`the request for the rest was refused. ${message}`))
+                      Effect.fail(cannotResume(`the request for the rest was refused. ${message}`))
                     )
                   )
-          if (Option.isNone(opened) && cursor !== null) return yield* noRest("the rest of the catalogue is gone")
+          if (Option.isNone(opened) && cursor !== null) return yield* cannotResume("the rest of the catalogue is gone")
           const cutting = { snapshotId: id, request: asked, before, startedAt, partBytes }
           const added = Option.isSome(opened) ? yield* partsOf(cutting, opened.value, onProgress) : []
           const manifest = manifestOf(id, asked, before, added, { startedAt, finishedAt: yield* now })
@@ -219,14 +219,14 @@ export class Download extends Context.Service<
           if (Option.isSome(complete)) return complete.value
           return yield* attempt(id, onProgress).pipe(
             Effect.tapErrorTag("StreamBroken", logBreak),
-            Effect.retry(resumes),
-            Effect.retry(slowResumes),
+            Effect.retry(resumePolicy),
+            Effect.retry(slowResumePolicy),
             Effect.tapError((error) =>
               isBroken(error) && !isResumable(error)
                 ? Effect.ignore(checkpoints.clear(id), { log: "Warn" })
                 : Effect.void
             ),
-            Effect.retry(newBeginnings)
+            Effect.retry(restartPolicy)
           )
         })
 

@@ -60,8 +60,8 @@ export const makePartCutter = ({ snapshotId, request, before, startedAt, partByt
   const broken = (fault: StreamBroken["fault"], detail: string) =>
     new StreamBroken({ fault, detail, received: records, expected: total() })
 
-  /** What is missing, with the last second again: with any other number the catalogue is not the one of before. */
-  const expectRest = (): void => {
+  /** A resumed request must announce the missing records and those of the last second, which come again: else the catalogue changed. */
+  const checkRemainingTotal = (): void => {
     if (before.cursor === null) return
     const rest = before.total - before.records + before.cursor.ids.length
     if (check.total() === rest) return
@@ -107,7 +107,7 @@ export const makePartCutter = ({ snapshotId, request, before, startedAt, partByt
     const fault = check.accept(line)
     if (fault !== undefined) throw broken(fault.fault, fault.detail)
     const index = check.received() - 1
-    if (index === 0) expectRest()
+    if (index === 0) checkRemainingTotal()
     if (isLong) cursor.skip()
     else if (!cursor.isNew(line)) return false
     records += 1

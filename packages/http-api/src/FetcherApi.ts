@@ -52,6 +52,7 @@ export const PruneRequest = Schema.Struct({
   keep: described(Schema.Array(SnapshotId), "The snapshots that stay.")
 })
 
+/** The routes of the fetcher; all need the admin key. */
 export class FetcherGroup extends HttpApiGroup.make("fetcher", { topLevel: true })
   .add(
     HttpApiEndpoint.get("status", "/status", { success: FetcherStatus }).annotateMerge(
@@ -88,6 +89,7 @@ export class FetcherGroup extends HttpApiGroup.make("fetcher", { topLevel: true 
   .annotateMerge(OpenApi.annotations({ description: "Downloads of the catalogue into the snapshot store." }))
   .middleware(AdminKey) {}
 
+/** Downloads snapshots into the store. */
 export class FetcherApi extends HttpApi.make("medipim-fetcher")
   .add(SystemGroup)
   .add(FetcherGroup)

@@ -32,6 +32,7 @@ export const ChunkCounts = Schema.Struct({
   ...chunkOutcomes
 })
 export type ChunkCounts = typeof ChunkCounts.Type
+/** The counts of a chunk that has just begun. */
 export const nothingYet: ChunkCounts = { records: 0, ...noChunkOutcomes }
 
 const Chunk = {
@@ -129,6 +130,7 @@ export const ReplayResult = Schema.Struct({
 })
 export type ReplayResult = typeof ReplayResult.Type
 
+/** The routes of the maintainer; all need the admin key. */
 export class MaintainerGroup extends HttpApiGroup.make("maintainer", { topLevel: true })
   .add(
     HttpApiEndpoint.get("status", "/status", { success: MaintainerStatus }).annotateMerge(
@@ -186,6 +188,7 @@ export class MaintainerGroup extends HttpApiGroup.make("maintainer", { topLevel:
   .annotateMerge(OpenApi.annotations({ description: "Staging and publishing of snapshots, and rejected records." }))
   .middleware(AdminKey) {}
 
+/** Stages and publishes snapshots. */
 export class MaintainerApi extends HttpApi.make("medipim-maintainer")
   .add(SystemGroup)
   .add(MaintainerGroup)

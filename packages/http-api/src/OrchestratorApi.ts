@@ -87,6 +87,7 @@ export type RunEvent = typeof RunEvent.Type
 
 const runIdParam = { id: described(Schema.String, "Identifier of the run.") }
 
+/** The routes of the orchestrator; all need the admin key. */
 export class OrchestratorGroup extends HttpApiGroup.make("orchestrator", { topLevel: true })
   .add(
     HttpApiEndpoint.post("sync", "/sync", {
@@ -141,6 +142,7 @@ export class OrchestratorGroup extends HttpApiGroup.make("orchestrator", { topLe
   .annotateMerge(OpenApi.annotations({ description: "Runs of the sync." }))
   .middleware(AdminKey) {}
 
+/** Runs syncs, and keeps their history. */
 export class OrchestratorApi extends HttpApi.make("medipim-orchestrator")
   .add(SystemGroup)
   .add(OrchestratorGroup)

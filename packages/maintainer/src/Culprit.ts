@@ -16,7 +16,7 @@ const longestSearch = "3 minutes"
  * The product at which the rows of a run stop being writable: the error of a constraint names a key or a value, and often
  * not even that. Halves the rows, writes each half and takes it back when it fails; in the end nothing is written.
  */
-export const culpritOf = Effect.fn("Culprit.of")(function* (runId: RunId) {
+export const findFailingProduct = Effect.fn("Culprit.of")(function* (runId: RunId) {
   const sql = yield* SqlClient
   const table = yield* ProductTable
 

@@ -12,7 +12,7 @@ const Wrong = Schema.Struct({ rows: Schema.Int, example: Schema.String })
 
 const Named = Schema.Struct({ id: Schema.String })
 const SearchPath = Schema.Struct({ path: Schema.String })
-const Interference = Schema.Struct({ what: Schema.String })
+const ForeignObject = Schema.Struct({ what: Schema.String })
 
 /** What was found when the tables were read again after a write. */
 export interface ReadBack {
@@ -85,8 +85,8 @@ export class ProductTable extends Context.Service<
     readonly remove: (runId: RunId, ids: ReadonlyArray<string>) => Effect.Effect<void, SqlError>
     /** Reads the tables again: the rows that the run wrote and removed, their history, and the rows that it left as they were. */
     readonly readBack: (runId: RunId, removed: ReadonlyArray<string>) => Effect.Effect<ReadBack, SqlError>
-    /** Triggers, rules and policies of the table and types of columns, none of which is ours. */
-    readonly interference: Effect.Effect<ReadonlyArray<string>, SqlError>
+    /** Triggers, rules and policies of the table and types of columns that this system did not create. */
+    readonly foreignObjects: Effect.Effect<ReadonlyArray<string>, SqlError>
   }
 >()("maintainer/ProductTable") {
   static readonly layer = Layer.effect(
@@ -213,7 +213,7 @@ export class ProductTable extends Context.Service<
       })
       const incomparable = ["columns of another type, whose values cannot be compared"]
 
-      const interference = sql`
+      const foreignObjects = sql`
         SELECT 'trigger ' || tgname AS what FROM pg_trigger
           WHERE tgrelid = 'public.products'::regclass AND NOT tgisinternal AND tgenabled <> 'D'
         UNION ALL SELECT 'rule ' || rulename FROM pg_rewrite WHERE ev_class = 'public.products'::regclass
@@ -225,14 +225,14 @@ export class ProductTable extends Context.Service<
         UNION ALL SELECT 'forced row level security' FROM pg_class
           WHERE oid = 'public.products'::regclass AND relforcerowsecurity
         ORDER BY what`.pipe(
-        rowsAs(Interference),
+        rowsAs(ForeignObject),
         Effect.map((rows) => rows.map(({ what }) => what)),
-        Effect.withSpan("ProductTable.interference")
+        Effect.withSpan("ProductTable.foreignObjects")
       )
 
       const readBack = Effect.fn("ProductTable.readBack")(function* (runId: RunId, removed: ReadonlyArray<string>) {
         const wrong = yield* unwritten(runId, removed)
-        const theirs = yield* interference
+        const theirs = yield* foreignObjects
         const listed = theirs.length === 0 ? "" : ` On the table are: ${theirs.join(", ")}.`
         if (wrong.length > 0) return { unwritten: `${wrong.join("; ")}.${listed}`, warnings: [] }
         // Without them nothing stands between what is written and what is stored.
@@ -249,7 +249,7 @@ export class ProductTable extends Context.Service<
         }
       })
 
-      return ProductTable.of({ lookup, missing, write, remove, readBack, interference })
+      return ProductTable.of({ lookup, missing, write, remove, readBack, foreignObjects })
     })
   )
 }

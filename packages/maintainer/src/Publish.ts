@@ -23,7 +23,7 @@ import { RunRecords } from "@medipim/platform/database/RunRecords"
 import { Context, Data, Effect, Layer, Option, Schedule, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { culpritOf } from "./Culprit.ts"
+import { findFailingProduct } from "./Culprit.ts"
 import { showingLocks } from "./LockHolder.ts"
 import { ProductTable } from "./ProductTable.ts"
 import { type SnapshotBroken, SnapshotReader } from "./SnapshotReader.ts"
@@ -123,21 +123,21 @@ export class Publish extends Context.Service<
           })
         })
 
-        const namesHolder = (holder: string | undefined, error: SqlError): SqlError | WriteFailed =>
+        const withLockHolder = (holder: string | undefined, error: SqlError): SqlError | WriteFailed =>
           error.reason._tag === "LockTimeoutError" && holder !== undefined
             ? new WriteFailed({ detail: `${sqlMessage(error)}: ${holder}. Sync again when it is free.` })
             : error
 
         /** What Postgres said, with the product that it is about. */
-        const namesProduct =
+        const withFailingProduct =
           (runId: RunId) =>
           ({ error }: RowsRefused) =>
             Effect.gen(function* () {
               const { detail } = sqlFields(error)
               const said = `${sqlMessage(error)}${detail === undefined ? "" : ` (${detail.replace(/\.$/, "")})`}`
-              const product = isOfValues(error) ? yield* culpritOf(runId) : Option.none()
+              const product = isOfValues(error) ? yield* findFailingProduct(runId) : Option.none()
               const of = Option.match(product, { onNone: () => "", onSome: (id) => `product ${id}: ` })
-              const things = yield* table.interference.pipe(Effect.orElseSucceed((): ReadonlyArray<string> => []))
+              const things = yield* table.foreignObjects.pipe(Effect.orElseSucceed((): ReadonlyArray<string> => []))
               return yield* new WriteFailed({ detail: `${of}${said}.${listed(things)}` })
             }).pipe(Effect.provideService(SqlClient, sql), Effect.provideService(ProductTable, table))
 
@@ -170,8 +170,8 @@ export class Publish extends Context.Service<
             }),
             Effect.provideService(SqlClient, sql),
             Effect.catchTags({
-              SqlError: (error) => Effect.fail(namesHolder(holder, error)),
-              RowsRefused: namesProduct(request.runId)
+              SqlError: (error) => Effect.fail(withLockHolder(holder, error)),
+              RowsRefused: withFailingProduct(request.runId)
             }),
             Effect.raceFirst(stopped(request, manifest)),
             Effect.catchIf(isNotRunning, unlessPublished(request.runId)),

@@ -14,7 +14,7 @@ export class MachineWaker extends Context.Service<
   MachineWaker,
   {
     /** Asks a service that could not be reached to start. Does nothing for one that has no address to wake it by. */
-    readonly call: (service: ServiceName) => Effect.Effect<void>
+    readonly wake: (service: ServiceName) => Effect.Effect<void>
   }
 >()("orchestrator/MachineWaker") {
   static readonly layer = (addresses: Readonly<Record<ServiceName, Option.Option<string>>>) =>
@@ -23,7 +23,7 @@ export class MachineWaker extends Context.Service<
       Effect.gen(function* () {
         const client = HttpClient.filterStatusOk(yield* HttpClient.HttpClient)
 
-        const ask = Effect.fn("MachineWaker.call")(function* (service: ServiceName, address: string) {
+        const ask = Effect.fn("MachineWaker.wake")(function* (service: ServiceName, address: string) {
           yield* Effect.logInfo(`The ${service} cannot be reached: it is woken by ${address}`)
           yield* client.get(`${address}/healthz`).pipe(
             Effect.timeout(timeout),
@@ -32,7 +32,7 @@ export class MachineWaker extends Context.Service<
         })
 
         return MachineWaker.of({
-          call: (service) =>
+          wake: (service) =>
             Option.match(addresses[service], {
               onNone: () => Effect.void,
               onSome: (address) => ask(service, address)

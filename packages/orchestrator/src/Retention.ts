@@ -8,7 +8,7 @@ import type { SqlError } from "effect/sql/SqlError"
 const batch = 2000
 /** How long the workflow engine's record of a run that has ended is kept, for diagnosis. */
 const engineDays = 7
-/** Rejected lines kept of a run that published nothing: so many for each reason, and so many in all... */
+/** Limits of the rejected lines that are kept of a run that published nothing, per reason and per run... */
 const sample = { ofReason: 20, ofRun: 500 }
 /** ... of the last few such runs. */
 const refusedRuns = 3

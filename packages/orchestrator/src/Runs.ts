@@ -53,7 +53,7 @@ export class Runs extends Context.Service<
           chunkSize: options.chunkSize ?? defaultChunkSize
         })
         /** The run that this process is known to work on. */
-        let mine: string | undefined
+        let currentRunId: string | undefined
         const records = yield* RunRecords
         const notifier = yield* Notifier
         const draining = yield* Draining
@@ -61,7 +61,7 @@ export class Runs extends Context.Service<
         const inEngine = Effect.provideService(WorkflowEngine.WorkflowEngine, engine)
 
         const launch = Effect.fn("Runs.launch")(function* (run: Run) {
-          mine = run.runId
+          currentRunId = run.runId
           yield* Effect.logInfo(`Sync ${run.runId} starts`, run.options)
           yield* Sync.execute(payloadOf(run), { discard: true }).pipe(
             // The row is committed: the next recovery poll starts it.
@@ -97,7 +97,7 @@ export class Runs extends Context.Service<
           return yield* find(id)
         })
 
-        const news = (id: string) =>
+        const runEvents = (id: string) =>
           Stream.fromEffectSchedule(
             records.find(id).pipe(Effect.orElseSucceed(Option.none)),
             Schedule.spaced(pollInterval)
@@ -125,8 +125,8 @@ export class Runs extends Context.Service<
           const left = yield* records.running
           if (Option.isNone(left)) return
           const payload = payloadOf(left.value)
-          if (mine !== payload.runId) {
-            mine = payload.runId
+          if (currentRunId !== payload.runId) {
+            currentRunId = payload.runId
             yield* Effect.logInfo(`Sync ${payload.runId} was left running by another process: resuming it`)
           }
           // Starts it if the process ended before it did; a run that is known to the engine is not started again.
@@ -147,7 +147,7 @@ export class Runs extends Context.Service<
           Effect.ignoreCause({ log: "Warn" })
         )
 
-        return Runs.of({ start, launch, cancel, find, events: (id) => Effect.as(find(id), news(id)), recover })
+        return Runs.of({ start, launch, cancel, find, events: (id) => Effect.as(find(id), runEvents(id)), recover })
       })
     )
   /** Recovers at startup and keeps polling: no run is left behind by a database outage. */

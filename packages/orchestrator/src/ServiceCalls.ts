@@ -66,7 +66,7 @@ const retryServiceOutage =
   <A, R>(attempt: Effect.Effect<A, SyncFailed, R>): Effect.Effect<A, SyncFailed, R | MachineWaker> =>
     attempt.pipe(
       Effect.tapError(({ code }) =>
-        unreached.has(code) ? Effect.flatMap(MachineWaker, (wake) => wake.call(service)) : Effect.void
+        unreached.has(code) ? Effect.flatMap(MachineWaker, (waker) => waker.wake(service)) : Effect.void
       ),
       retryOutage(({ retryable }: SyncFailed) => retryable, pauses)
     )

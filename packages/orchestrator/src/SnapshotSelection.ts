@@ -34,7 +34,7 @@ export class SnapshotSelection extends Context.Service<
       const fetcher = yield* FetcherClient
       const records = yield* RunRecords
       const order = yield* PublishOrder
-      const wake = yield* MachineWaker
+      const waker = yield* MachineWaker
 
       /** For a step: retries through a database outage. */
       const ask = <A>(question: Effect.Effect<A, SqlError>): Effect.Effect<A, SyncFailed> =>
@@ -44,7 +44,7 @@ export class SnapshotSelection extends Context.Service<
 
       const snapshots = call("fetcher", fetcher.snapshots()).pipe(
         Effect.map(({ snapshots }) => snapshots),
-        Effect.provideService(MachineWaker, wake)
+        Effect.provideService(MachineWaker, waker)
       )
 
       /** These in the order in which runs of this database fetched them, newest first; then those that none fetched. */
@@ -97,7 +97,7 @@ export class SnapshotSelection extends Context.Service<
       const prune = Effect.fn("SnapshotSelection.prune")(function* (runId: RunId) {
         const { snapshots: stored } = yield* once("fetcher", fetcher.snapshots()).pipe(
           // It may have gone to sleep while the maintainer was at work.
-          Effect.tapError(() => wake.call("fetcher")),
+          Effect.tapError(() => waker.wake("fetcher")),
           Effect.retry({ times: 1 })
         )
         // An empty answer of MediPim is stored too, but must not push a catalogue out.

@@ -20,17 +20,17 @@ import { SnapshotSelection } from "./SnapshotSelection.ts"
 type InWorkflow = WorkflowEngine.WorkflowEngine | WorkflowEngine.WorkflowInstance
 type Step<A> = Effect.Effect<A, SyncFailed, InWorkflow>
 
-/** Ten times what the largest catalogue that was measured takes; asking again is safe. */
+/** Ten times what the largest catalogue that was measured takes; a retry is safe. */
 const longestPublish = "15 minutes"
 
 /** What is staged and published. In a second round the same chunks are staged again. */
-export interface Work {
+export interface StagingJob {
   readonly runId: RunId
   readonly snapshotId: SnapshotId
   readonly round: 1 | 2
 }
 
-const again = (round: Work["round"]): string => (round === 1 ? "" : "/again")
+const roundSuffix = (round: StagingJob["round"]): string => (round === 1 ? "" : "/again")
 
 interface Limits {
   /** Chunks staged at once. */
@@ -39,7 +39,7 @@ interface Limits {
   readonly maxRunDuration: Duration.Duration
 }
 
-/** The steps of a run. Each is done once, and its result kept: a run that is taken up again skips it. */
+/** The steps of a run. The result of each is stored, so that a run that resumes skips it. */
 export class Steps extends Context.Service<
   Steps,
   {
@@ -47,11 +47,11 @@ export class Steps extends Context.Service<
     readonly fetch: (runId: RunId, options: SyncOptions, reporter: ProgressReporter) => Step<SnapshotSummary>
     /** Finds the snapshot to maintain: the named one, or the newest. */
     readonly choose: (runId: RunId, options: SyncOptions) => Step<SnapshotSummary>
-    readonly stage: (work: Work, chunks: ReadonlyArray<Chunk>, reporter: ProgressReporter) => Step<void>
-    readonly publish: (work: Work, options: SyncOptions) => Step<PublishResult>
-    /** Removes what is kept no longer, of the store and of the database; it spoils nothing when it fails. */
+    readonly stage: (work: StagingJob, chunks: ReadonlyArray<Chunk>, reporter: ProgressReporter) => Step<void>
+    readonly publish: (work: StagingJob, options: SyncOptions) => Step<PublishResult>
+    /** Deletes expired snapshots and rows. Its failure never fails the run. */
     readonly prune: (runId: RunId) => Effect.Effect<void, never, InWorkflow>
-    /** Tells how the run ends; what went wrong with that, if anything, never fails the run. */
+    /** Sends how the run ends. Returns what went wrong, if anything; that never fails the run. */
     readonly notify: (runId: RunId, ending: Ending) => Effect.Effect<string | null, never, InWorkflow>
   }
 >()("orchestrator/Steps") {
@@ -65,9 +65,9 @@ export class Steps extends Context.Service<
         const selection = yield* SnapshotSelection
         const retention = yield* Retention
         const notifier = yield* Notifier
-        const wake = yield* MachineWaker
+        const waker = yield* MachineWaker
 
-        const kept = <S extends Schema.Top, R>(
+        const durableActivity = <S extends Schema.Top, R>(
           name: string,
           success: S,
           execute: Effect.Effect<S["Type"], SyncFailed, R>
@@ -77,7 +77,7 @@ export class Steps extends Context.Service<
               name,
               success,
               error: SyncFailed,
-              execute: Effect.provideService(execute, MachineWaker, wake)
+              execute: Effect.provideService(execute, MachineWaker, waker)
             })
           )
 
@@ -86,10 +86,10 @@ export class Steps extends Context.Service<
           name: string,
           success: S,
           execute: Effect.Effect<S["Type"], SyncFailed, R>
-        ) => kept(name, success, whileActive(records, runId, maxRunDuration, execute))
+        ) => durableActivity(name, success, whileActive(records, runId, maxRunDuration, execute))
 
         const download = Effect.fnUntraced(function* (runId: RunId, reporter: ProgressReporter) {
-          // Named after its run: a step that is taken up again asks for the same snapshot.
+          // Named after its run: a step that resumes asks for the same snapshot.
           const snapshotId = SnapshotId.make(runId)
           const { snapshot } = yield* follow(
             "fetcher",
@@ -127,10 +127,14 @@ export class Steps extends Context.Service<
         const choose: Steps["Service"]["choose"] = (runId, { snapshotId }) =>
           step(runId, "choose", SnapshotSummary, selection.choose(snapshotId))
 
-        const stageChunk = ({ runId, snapshotId, round }: Work, { offset, limit }: Chunk, reporter: ProgressReporter) =>
+        const stageChunk = (
+          { runId, snapshotId, round }: StagingJob,
+          { offset, limit }: Chunk,
+          reporter: ProgressReporter
+        ) =>
           step(
             runId,
-            `chunk/${offset}${again(round)}`,
+            `chunk/${offset}${roundSuffix(round)}`,
             ChunkCounts,
             follow(
               "maintainer",
@@ -162,8 +166,8 @@ export class Steps extends Context.Service<
             ...(dryRun === undefined ? {} : { dryRun })
           }
           const asked = call("maintainer", maintainer.publish({ payload }), longestPublish)
-          return kept(
-            `publish${again(round)}`,
+          return durableActivity(
+            `publish${roundSuffix(round)}`,
             PublishResult,
             whileActive(records, runId, maxRunDuration, asked).pipe(Effect.catch(orPublished(runId)))
           )

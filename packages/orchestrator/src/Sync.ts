@@ -20,8 +20,8 @@ export const Sync = Workflow.make("Sync", {
 
 type Payload = typeof Sync.payloadSchema.Type
 
-/** Twice in one run is more than one crash. */
-const adviseAgain = (error: SyncFailed): SyncFailed =>
+/** A second loss of the staging tables in one run suggests that the database is unstable. */
+const withStabilityHint = (error: SyncFailed): SyncFailed =>
   error.reason === "incomplete-staging"
     ? new SyncFailed({
         ...error,
@@ -61,7 +61,7 @@ const work = Effect.fn("Sync.work")(function* ({ runId, options, chunkSize }: Pa
       ({ message }) =>
         Effect.andThen(
           reporter.note(`Staged a second time: ${message}`),
-          Effect.mapError(stageAndPublish(2), adviseAgain)
+          Effect.mapError(stageAndPublish(2), withStabilityHint)
         )
     )
   )
@@ -88,10 +88,10 @@ const end = Effect.fn("Sync.end")(function* ({ runId, options }: Payload, ending
   const problem = yield* steps.notify(runId, ending)
   if (problem !== null) yield* reporter.note(problem)
   // A failed notification fails only a run that does nothing else.
-  const isOnlyForThat = options.mode === "notification-only" && ending.status === "succeeded"
-  const isForNothing = problem !== null && isOnlyForThat
-  yield* finish(isForNothing ? { status: "failed", failure: { code: "NotTold", message: problem } } : ending)
-  if (!isOnlyForThat) yield* steps.prune(runId)
+  const isNotificationOnly = options.mode === "notification-only" && ending.status === "succeeded"
+  const onlyNotificationFailed = problem !== null && isNotificationOnly
+  yield* finish(onlyNotificationFailed ? { status: "failed", failure: { code: "NotTold", message: problem } } : ending)
+  if (!isNotificationOnly) yield* steps.prune(runId)
 })
 
 /** Registers the workflow. However a run ends, its row says so; only a stopping process leaves it to be resumed. */

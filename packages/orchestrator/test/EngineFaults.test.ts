@@ -72,7 +72,7 @@ const orchestrator = Runs.layer(20_000).pipe(
   Layer.provide(Sync.layer),
   Layer.provide([Steps.layer({ chunkConcurrency: 1, maxRunDuration: Duration.hours(1) }), WaitReporter.layer]),
   Layer.provide([Notifier.layer(Option.none()), SnapshotSelection.layer]),
-  Layer.provide([services, Layer.succeed(MachineWaker, MachineWaker.of({ call: () => Effect.void }))]),
+  Layer.provide([services, Layer.succeed(MachineWaker, MachineWaker.of({ wake: () => Effect.void }))]),
   Layer.provide([Database.layer(90), FetchHttpClient.layer, Draining.layer]),
   Layer.provide(Engine.layer.pipe(Layer.provide(Migrations.layer))),
   Layer.provideMerge(pool),

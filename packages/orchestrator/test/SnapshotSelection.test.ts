@@ -40,7 +40,7 @@ const fetcher = Layer.succeed(FetcherClient, {
 } as never)
 
 const selection = SnapshotSelection.layer.pipe(
-  Layer.provide([fetcher, Layer.succeed(MachineWaker, MachineWaker.of({ call: () => Effect.void }))]),
+  Layer.provide([fetcher, Layer.succeed(MachineWaker, MachineWaker.of({ wake: () => Effect.void }))]),
   Layer.provideMerge(database(90))
 )
 

@@ -24,4 +24,5 @@ export const diceOf = (seed: number, name = "") => {
     }
   }
 }
+/** Chance, as `diceOf` makes it. */
 export type Dice = ReturnType<typeof diceOf>

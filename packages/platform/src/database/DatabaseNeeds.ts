@@ -40,6 +40,7 @@ const rejected: TableNeed = {
   rights: all
 }
 
+/** What the maintainer works with. */
 export const maintainerNeeds: ReadonlyArray<TableNeed> = [
   {
     table: "public.products",
@@ -67,6 +68,7 @@ export const maintainerNeeds: ReadonlyArray<TableNeed> = [
   rejected
 ]
 
+/** What the orchestrator works with. */
 export const orchestratorNeeds: ReadonlyArray<TableNeed> = [
   runs,
   publishes,

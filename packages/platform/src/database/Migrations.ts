@@ -9,6 +9,7 @@ import { schedule } from "./migrations/0004_schedule.ts"
 import { publishOrder } from "./migrations/0005_publish_order.ts"
 import { sourceForms } from "./migrations/0006_source_forms.ts"
 import { waits } from "./migrations/0007_waits.ts"
+import { comments } from "./migrations/0008_comments.ts"
 import { retryDatabaseOutage, schemaName } from "./Postgres.ts"
 import { assertOwnProducts, assertSession } from "./SessionCheck.ts"
 
@@ -19,7 +20,8 @@ const loader = PgMigrator.fromRecord({
   "0004_schedule": schedule,
   "0005_publish_order": publishOrder,
   "0006_source_forms": sourceForms,
-  "0007_waits": waits
+  "0007_waits": waits,
+  "0008_comments": comments
 })
 const table = "migrations"
 /** Key of the advisory lock for migrations: any number, the same in every process. */

@@ -121,6 +121,7 @@ export const sqlFields = (error: SqlError): { readonly code?: string; readonly d
 
 /** SQLSTATE classes of what values have caused: data, constraints, errors that triggers raise, limits of size. */
 const ofValues = /^(?:22|23|P0|54)/
+/** True when the rows themselves were refused: the same rows will be refused again. */
 export const isOfValues = (error: SqlError): boolean => ofValues.test(sqlFields(error).code ?? "")
 
 /** SQLSTATEs that have a word of their own (PostgreSQL manual, appendix A). */

@@ -42,6 +42,7 @@ export interface Advance {
 /** Whether a run may continue: it may have ended, or exceeded MAX_RUN_DURATION. */
 export type RunState = "active" | "over" | "overdue"
 
+/** How a run ends. */
 export type Ending =
   | { readonly status: "succeeded" }
   | { readonly status: "failed" | "cancelled"; readonly failure: RunFailure }

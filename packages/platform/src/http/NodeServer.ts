@@ -19,6 +19,7 @@ export interface Limits {
   readonly connections: number
 }
 
+/** The limits of every service; docs/decisions/0014-who-is-refused-and-who-waits.md has the reasons. */
 export const defaultLimits: Limits = {
   head: 10_000,
   request: 30_000,
@@ -29,6 +30,7 @@ export const defaultLimits: Limits = {
   connections: 500
 }
 
+/** An HTTP server within `Limits`. */
 export interface HardenedServer {
   readonly server: Server
   /** For how many milliseconds no work was under way. */

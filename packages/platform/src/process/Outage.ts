@@ -7,13 +7,14 @@ export class Waits extends Context.Reference<Map<symbol, Wait>>("platform/Waits"
   defaultValue: () => new Map()
 }) {}
 
+/** The outages that this process is waiting out now; empty when there is none. */
 export const currentWaits = Effect.map(Waits, (waits): ReadonlyArray<Wait> => [...waits.values()])
 
 /**
  * The one policy for outages of the store, the database, the source or a service. Work
  * that meets one is retried for this long, next to the call that failed, before it fails.
  */
-export const outagePatience = Duration.seconds(150)
+export const outageTimeout = Duration.seconds(150)
 
 const pauses = Schedule.min([Schedule.exponential("250 millis"), Schedule.spaced("5 seconds")]).pipe(Schedule.jittered)
 
@@ -24,7 +25,7 @@ const note = (key: symbol, what: string, reason: string) =>
     const before = waits.get(key)
     waits.set(key, { what, since: before?.since ?? DateTime.formatIso(yield* DateTime.now), reason })
     if (before === undefined) {
-      const limit = Duration.format(outagePatience)
+      const limit = Duration.format(outageTimeout)
       yield* Effect.logWarning(`Waiting for ${what} for up to ${limit}: ${reason}`)
     }
   })
@@ -41,7 +42,7 @@ const forget = (key: symbol) =>
 export const retryOutage =
   <E>(isPassing: (error: E) => boolean, pauses: Schedule.Schedule<unknown>) =>
   <A, E2 extends E, R>(effect: Effect.Effect<A, E2, R>): Effect.Effect<A, E2, R> =>
-    Effect.flatMap(stopwatch(outagePatience), (hasTime) =>
+    Effect.flatMap(stopwatch(outageTimeout), (hasTime) =>
       Effect.retry(effect, {
         while: (error: E2) => (isPassing(error) ? hasTime : Effect.succeed(false)),
         schedule: pauses

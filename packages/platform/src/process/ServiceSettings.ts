@@ -6,10 +6,12 @@ import { type Form, optional, required, unless, withDefault } from "./Settings.t
 /** The forms in which the variables of all services are written. */
 export const text: Form<string> = { schema: Schema.NonEmptyString, expects: "text" }
 
+/** A whole number, both ends included. */
 export const wholeNumber = (minimum: number, maximum: number): Form<number> => ({
   schema: Schema.NumberFromString.check(Schema.isInt(), Schema.isBetween({ minimum, maximum })),
   expects: `a whole number from ${minimum} to ${maximum}`
 })
+/** A TCP port. */
 export const port = wholeNumber(1, 65_535)
 
 const textIn = ({ pattern, ...form }: Texts.TextForm): Form<string> => ({
@@ -27,6 +29,7 @@ const secretIn = ({ pattern, ...form }: Texts.TextForm): Form<Redacted.Redacted>
   )
 })
 
+/** A secret that a header can carry; `Redacted` from here on. */
 export const secret = secretIn(Texts.secret)
 
 /** An address of this machine to listen on. */
@@ -46,6 +49,7 @@ const urlIn = ({ pattern, ...form }: Texts.TextForm): Form<string> => ({
   )
 })
 
+/** An http or https address, without a slash at its end. */
 export const httpUrl = urlIn(Texts.httpUrl)
 
 /** Names with commas between them. */
@@ -90,14 +94,16 @@ type OperatorVariable = keyof typeof Texts.operatorVariables
 const settingOf = <A>(variable: OperatorVariable, formOf: (text: Texts.TextForm) => Form<A>) =>
   [variable, Texts.operatorVariables[variable].purpose, formOf(Texts.operatorVariables[variable])] as const
 
+/** A variable that the operator sets, as text. */
 export const operatorVariable = (variable: OperatorVariable) => settingOf(variable, textIn)
+/** A variable that the operator sets, as a secret. */
 export const operatorSecret = (variable: OperatorVariable) => settingOf(variable, secretIn)
 
 /** Logging and tracing of a process. */
 export const telemetrySettings = {
   logLevel: withDefault(
     "LOG_LEVEL",
-    "the least important lines that are logged",
+    "minimum log level",
     oneOf(["Trace", "Debug", "Info", "Warn", "Error", "Fatal", "None"]),
     "Info"
   ),
@@ -148,6 +154,7 @@ const certificatesIn = ({ pattern, ...form }: Texts.TextForm): Form<string> => (
   )
 })
 
+/** The connection to Postgres. */
 export const databaseSettings = {
   databaseUrl: required(...operatorSecret("DATABASE_URL")),
   databaseCa: optional(...settingOf("DATABASE_CA", certificatesIn)),

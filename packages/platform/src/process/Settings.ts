@@ -14,6 +14,7 @@ export interface Setting<A> {
   readonly absent: ((set: (variable: string) => boolean) => Option.Option<A>) | undefined
 }
 
+/** How the text of a variable is read: `expects` says in words what is valid. */
 export interface Form<A> {
   readonly schema: Schema.ConstraintDecoder<A>
   readonly expects: string
@@ -32,6 +33,7 @@ export const required = <A>(variable: string, purpose: string, form: Form<A>): S
   absent: undefined
 })
 
+/** A variable that has this value when it is unset or empty. */
 export const withDefault = <A>(variable: string, purpose: string, form: Form<A>, value: A): Setting<A> => ({
   ...required(variable, purpose, form),
   absent: () => Option.some(value)

@@ -7,6 +7,7 @@ import { invalidKey } from "./StoreKeys.ts"
 
 type Operation = StoreError["operation"]
 
+/** Where the bucket is, and the secret key of the project. */
 export interface Options {
   /** Address of the project: `https://<project>.supabase.co`. */
   readonly url: string

@@ -1,4 +1,4 @@
-import { outagePatience } from "@medipim/platform/process/Outage"
+import { outageTimeout } from "@medipim/platform/process/Outage"
 import { Duration } from "effect"
 
 /** What the chaos suite does, in figures. `--short` is the form that runs with every change. */
@@ -28,4 +28,4 @@ export const stopWithin = 27_000
 /** Calls of `POST /sync` at once, over two orchestrators. */
 export const callers = 50
 /** Milliseconds; more than what is away for good is waited for. */
-export const forGood = Duration.toMillis(outagePatience) + 60_000
+export const forGood = Duration.toMillis(outageTimeout) + 60_000

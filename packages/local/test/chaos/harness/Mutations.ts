@@ -198,8 +198,8 @@ const guards: ReadonlyArray<Guard> = [
     breaks: [
       [
         "packages/platform/src/process/Outage.ts",
-        "export const outagePatience = Duration.seconds(150)",
-        "export const outagePatience = Duration.seconds(10)"
+        "export const outageTimeout = Duration.seconds(150)",
+        "export const outageTimeout = Duration.seconds(10)"
       ]
     ],
     noticedBy: "outage: store, while fetching"

@@ -1,0 +1,8 @@
+import { Effect } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+
+/** The comment of the table contradicted that of its column. */
+export const comments = Effect.gen(function* () {
+  const sql = yield* SqlClient
+  yield* sql`COMMENT ON TABLE public.products IS 'The MediPim AU catalogue, one row a product, kept in step by MediPim AU Sync. Rows are never deleted: removed_at is set once a complete catalogue lacks the product'`
+})
