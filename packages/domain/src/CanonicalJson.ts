@@ -163,9 +163,6 @@ const keepDigits: Reviver = (_key, value, { source }) => {
 /** The last escape of a string, the end of the string, and the colon that makes it a key. A false alarm costs the slower parse. */
 const escapeInKey = /\\.[^"\\]*"\s*:/s
 
-/** Every string of a JSON text; the group is there when it is a key. */
-const strings = /"[^"\\]*(?:\\.[^"\\]*)*"(?=(\s*:)?)/gs
-
 /** In front of a key that is written as hexadecimal digits; a key that begins like it is written so too. */
 const hexMark = "~"
 
@@ -177,6 +174,25 @@ const keyWithoutEscapes = (token: string): string => {
   if (!plain.includes("\\") && !key.startsWith(hexMark)) return plain
   const units = key.split("").map((unit) => unit.charCodeAt(0).toString(16).padStart(4, "0"))
   return `"${hexMark}${units.join("")}"`
+}
+
+const colon = /\s*:/y
+
+/** The text of a JSON document without escapes in its keys. */
+const withoutEscapesInKeys = (text: string): string => {
+  const pieces: Array<string> = []
+  let copied = 0
+  for (let start = text.indexOf('"'); start !== -1; ) {
+    let end = start + 1
+    while (text[end] !== '"') end += text[end] === "\\" ? 2 : 1
+    colon.lastIndex = end + 1
+    if (colon.test(text)) {
+      pieces.push(text.slice(copied, start), keyWithoutEscapes(text.slice(start, end + 1)))
+      copied = end + 1
+    }
+    start = text.indexOf('"', end + 1)
+  }
+  return pieces.join("") + text.slice(copied)
 }
 
 const keyOf = (written: string): string =>
@@ -198,10 +214,9 @@ const keepKeysAndDigits: Reviver = (key, value, context) =>
 export const parseExact = (text: string): Json => {
   const parse = JSON.parse as (text: string, reviver?: Reviver) => Json
   if (escapeInKey.test(text)) {
-    return parse(
-      text.replace(strings, (token, colon) => (colon === undefined ? token : keyWithoutEscapes(token))),
-      keepKeysAndDigits
-    )
+    // Throws for a text that is no JSON; in all others every string ends.
+    parse(text)
+    return parse(withoutEscapesInKeys(text), keepKeysAndDigits)
   }
   return longNumber.test(text) ? parse(text, keepDigits) : parse(text)
 }

@@ -1,4 +1,4 @@
-import { Schema } from "effect"
+import { Schema, SchemaTransformation } from "effect"
 import { described } from "./Described.ts"
 import { RunId, SnapshotId } from "./Ids.ts"
 import { Count, noOutcomes, outcomes } from "./Outcomes.ts"
@@ -76,12 +76,23 @@ const isFailureCode = Schema.is(FailureCode)
 export const failureOf = (code: string, message: string): RunFailure =>
   isFailureCode(code) ? { code, message } : { code: "Defect", message: `${code}: ${message}` }
 
+/** A failure code as another version may send it: one that this version does not know is read as a defect. */
+export const ReceivedFailureCode = described(
+  Schema.String,
+  `Failure code, the tag of the error that ended the run: one of ${FailureCode.literals.join(", ")}. docs/troubleshooting.md explains them.`
+).pipe(
+  Schema.decodeTo(
+    FailureCode,
+    SchemaTransformation.transform({
+      decode: (code): FailureCode => (isFailureCode(code) ? code : "Defect"),
+      encode: (code) => code
+    })
+  )
+)
+
 /** Why a run failed, in a form a person can act on. */
 export const RunFailure = Schema.Struct({
-  code: described(
-    FailureCode,
-    "Failure code: the tag of the error that ended the run. docs/troubleshooting.md lists them."
-  ),
+  code: ReceivedFailureCode,
   message: described(Schema.String, "What happened and what to do.")
 })
 export type RunFailure = typeof RunFailure.Type

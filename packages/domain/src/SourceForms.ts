@@ -71,6 +71,9 @@ export const single = (value: Json | undefined): Json | undefined | Unknown => {
   return others.every((other) => other === first) && listOf(first) === undefined ? first : unknownShape
 }
 
+/** The version of the mapping knows readers by their names (`ContentHash.ts`): these last, whatever they are called in the code. */
+const named = <A>(name: string, read: Read<A>): Read<A> => Object.defineProperty(read, "name", { value: name })
+
 /** Reads a single value that is there. */
 const one =
   <A>(read: (value: Json) => A | Unknown): Read<A | null> =>
@@ -96,25 +99,28 @@ const isTranslated = (value: JsonObject): boolean =>
   Object.entries(value).every(([key, entry]) => /^[a-z]{2}$/.test(key) && words(entry) !== unknownShape)
 
 /** Text, a number, or an object of texts by language: an English one, else the first that is there. */
-export const text: Read<string | null> = one((value) => {
-  if (isScalar(value)) return scalarText(value)
-  if (!isJsonObject(value)) return unknownShape
-  if (!Object.keys(value).every((key) => language.test(key)) && !isTranslated(value)) return unknownShape
-  const english = words(value.en)
-  if (english !== null) return english
-  const said = Object.entries(value).filter(([, entry]) => !isNothing(entry))
-  const [, entry] = said.find(([key]) => /^en[-_]/.test(key)) ?? said[0] ?? []
-  return words(entry)
-})
+export const text: Read<string | null> = named(
+  "text",
+  one((value) => {
+    if (isScalar(value)) return scalarText(value)
+    if (!isJsonObject(value)) return unknownShape
+    if (!Object.keys(value).every((key) => language.test(key)) && !isTranslated(value)) return unknownShape
+    const english = words(value.en)
+    if (english !== null) return english
+    const said = Object.entries(value).filter(([, entry]) => !isNothing(entry))
+    const [, entry] = said.find(([key]) => /^en[-_]/.test(key)) ?? said[0] ?? []
+    return words(entry)
+  })
+)
 
 /** Characters. Postgres takes no index entry of more than a third of a page, and refuses the whole statement. */
 export const longestKey = 200
 
 /** Text by which products are looked up. */
-export const key: Read<string | null> = (value) => {
+export const key: Read<string | null> = named("key", (value) => {
   const found = text(value)
   return typeof found === "string" && found.length > longestKey ? unknownShape : found
-}
+})
 
 const longCode = /^\d{8,}$/
 /** What a filter leaves of a list of codes: short indexes with gaps, and long codes, which count nothing. */
@@ -127,7 +133,7 @@ const filteredCodes = (value: Json | undefined): ReadonlyArray<Json> | undefined
 }
 
 /** One code or a list of them, by which products are looked up. */
-export const keys: Read<ReadonlyArray<string>> = (value) => {
+export const keys: Read<ReadonlyArray<string>> = named("keys", (value) => {
   const codes: Array<string> = []
   for (const entry of listOf(value) ?? filteredCodes(value) ?? [value]) {
     if (isNothing(entry)) continue
@@ -137,15 +143,18 @@ export const keys: Read<ReadonlyArray<string>> = (value) => {
     codes.push(code)
   }
   return codes
-}
+})
 
 /** A code of a known length: a number lost its leading zeros on the way, text keeps what it has. */
 export const digits = (length: number): Read<string | null> =>
-  one((value) => {
-    if (typeof value === "string" || isJsonObject(value)) return key(value)
-    const code = isScalar(value) ? scalarText(value) : ""
-    return /^\d+$/.test(code) ? code.padStart(length, "0") : unknownShape
-  })
+  named(
+    `digits(${length})`,
+    one((value) => {
+      if (typeof value === "string" || isJsonObject(value)) return key(value)
+      const code = isScalar(value) ? scalarText(value) : ""
+      return /^\d+$/.test(code) ? code.padStart(length, "0") : unknownShape
+    })
+  )
 
 const wholeText = /^[+-]?\d+(?:\.0+)?$/
 
@@ -159,34 +168,37 @@ const whole = (smallest: number, largest: number): Read<number | null> =>
   })
 
 /** A whole number that fits a Postgres `integer`: cents and ids. */
-export const int = whole(-2_147_483_648, 2_147_483_647)
+export const int = named("int", whole(-2_147_483_648, 2_147_483_647))
 
 /** ISO time of unix seconds, up to the year 9999. */
-export const time: Read<string | null> = (value) => {
+export const time: Read<string | null> = named("time", (value) => {
   const seconds = unixSeconds(value)
   return typeof seconds === "number" ? new Date(seconds * 1000).toISOString() : seconds
-}
+})
 const unixSeconds = whole(0, 253_402_300_799)
 
 /** Characters. No figure of a catalogue has more, and the `numeric` of Postgres has a limit. */
 const longestDecimal = 40
 
 /** A decimal number, as its digits. */
-export const decimal: Read<string | null> = one((value) => {
-  const digits = isScalar(value) ? scalarText(value) : ""
-  return digits.length <= longestDecimal && /^[+-]?\d+(?:\.\d+)?$/.test(digits) ? plainNumber(digits) : unknownShape
-})
+export const decimal: Read<string | null> = named(
+  "decimal",
+  one((value) => {
+    const digits = isScalar(value) ? scalarText(value) : ""
+    return digits.length <= longestDecimal && /^[+-]?\d+(?:\.\d+)?$/.test(digits) ? plainNumber(digits) : unknownShape
+  })
+)
 
 const truths: ReadonlyArray<unknown> = [true, 1, "1", "true"]
 const untruths: ReadonlyArray<unknown> = [false, 0, "0", "false"]
 
 /** True or false, also as 1 and 0 or as text. Here `false` is a value. */
-export const flag: Read<boolean | null> = (value) => {
+export const flag: Read<boolean | null> = named("flag", (value) => {
   const found = (listOf(value) ?? [value]).filter((entry) => entry === false || !isNothing(entry))
   if (found.length === 0) return null
   if (found.every((entry) => truths.includes(entry))) return true
   return found.every((entry) => untruths.includes(entry)) ? false : unknownShape
-}
+})
 
 /** The entities of a list that are there: brands, organizations, categories, families. A single one may come without its list. */
 const entities = (value: Json | undefined): ReadonlyArray<Json> =>
@@ -195,7 +207,7 @@ const entities = (value: Json | undefined): ReadonlyArray<Json> =>
 const isEntity = (entity: Json): entity is JsonObject => isJsonObject(entity) && listOf(entity) === undefined
 
 /** The id of each entity. In place of an entity its number may stand; text in that place may be a name or a number. */
-export const ids: Read<ReadonlyArray<number>> = (value) => {
+export const ids: Read<ReadonlyArray<number>> = named("ids", (value) => {
   const found: Array<number> = []
   for (const entity of entities(value)) {
     const id = isEntity(entity) ? int(entity.id) : typeof entity === "number" ? int(entity) : unknownShape
@@ -203,16 +215,16 @@ export const ids: Read<ReadonlyArray<number>> = (value) => {
     found.push(id)
   }
   return found
-}
+})
 
 /** The name of the first thing that has one. A thing without the key is not understood: the key may have been renamed. */
-export const firstName: Read<string | null> = (value) => {
+export const firstName: Read<string | null> = named("firstName", (value) => {
   for (const entity of entities(value)) {
     const name = nameOf(entity)
     if (name !== null) return name
   }
   return null
-}
+})
 const nameOf = (entity: Json): string | null | Unknown => {
   if (isEntity(entity)) return Object.hasOwn(entity, "name") ? text(entity.name) : unknownShape
   return typeof entity === "string" && !wholeText.test(entity.trim()) ? text(entity) : unknownShape
@@ -224,8 +236,8 @@ const codeOf = one((value) => {
 })
 
 /** A thing with a code, or the bare code. Under a numeric key, a thing without one has its code in the key. */
-export const code: Read<string | null> = (value) => {
+export const code: Read<string | null> = named("code", (value) => {
   const found = codeOf(value)
   const isKeyed = isJsonObject(value) && entriesByNumber(value) !== undefined && !isNothing(value)
   return found === null && isKeyed ? unknownShape : found
-}
+})

@@ -35,10 +35,17 @@ const isThing = (value: Json): boolean =>
 
 /** An object by codes whose entries do not tell by themselves what they are, unless it is a further member of a thing. */
 const isUnclear = (value: Json): boolean => {
-  if (typeof value !== "object" || value === null || isThing(value)) return false
+  if (typeof value !== "object" || value === null || isThing(value) || isInEnglish(value)) return false
   const entries: ReadonlyArray<Json> = Object.values(value)
   return (isByNumber(value) && !entries.every(isThing)) || entries.some(isUnclear)
 }
+
+/** The English text counts, whatever stands under another language. */
+const isInEnglish = (value: Json): boolean =>
+  isObject(value) &&
+  typeof value.en === "string" &&
+  value.en.trim() !== "" &&
+  Object.keys(value).every((key) => ["en", "fr", "en-AU"].includes(key))
 
 const Scalar = Schema.Union([
   Schema.Null,

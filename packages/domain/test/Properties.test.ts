@@ -319,6 +319,16 @@ describe("The version of the mapping", () => {
     assert.strictEqual(new Set(versions).size, versions.length)
     assert.strictEqual(versionOf({ status, pbs }), versions[0])
   })
+  it("tells readers apart: each has a name, and no other reader has it", () => {
+    const readers = new Map<string, unknown>()
+    for (const { read } of Object.values(sourceColumns)) {
+      assert.notStrictEqual(read.name, "")
+      // A reader of digits is made for its column.
+      if (!read.name.startsWith("digits(")) assert.strictEqual(readers.get(read.name) ?? read, read, read.name)
+      readers.set(read.name, read)
+    }
+    assert.isAbove(readers.size, 8)
+  })
 })
 
 describe("A line of the stream", () => {

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { FailureCode, failureOf } from "../src/Run.ts"
+import { Schema } from "effect"
+import { FailureCode, failureOf, RunFailure } from "../src/Run.ts"
 
 describe("A failure", () => {
   it("keeps a code that the documents explain", () => {
@@ -10,5 +11,10 @@ describe("A failure", () => {
       code: "Defect",
       message: "SchemaError: Missing key"
     })
+  })
+  it("of another version can be read, whatever its code", () => {
+    const read = Schema.decodeUnknownSync(RunFailure)
+    assert.deepStrictEqual(read({ code: "FromTomorrow", message: "why" }), { code: "Defect", message: "why" })
+    assert.deepStrictEqual(read({ code: "Busy", message: "why" }), { code: "Busy", message: "why" })
   })
 })

@@ -1,5 +1,5 @@
 import { type PublishRefused, RefusalReason } from "@medipim/domain/PublishRules"
-import { FailureCode, failureOf } from "@medipim/domain/Run"
+import { type FailureCode, failureOf, ReceivedFailureCode } from "@medipim/domain/Run"
 import type { Failed } from "@medipim/http-api/Failure"
 import { retryOutage } from "@medipim/platform/process/Outage"
 import { type Duration, Effect, Option, Schedule, Schema, Stream } from "effect"
@@ -7,7 +7,7 @@ import { MachineWaker, type ServiceName } from "./MachineWaker.ts"
 
 /** Why a run ended without success: `code` is the tag of the error that ended it. */
 export class SyncFailed extends Schema.TaggedError<SyncFailed>()("SyncFailed", {
-  code: FailureCode,
+  code: ReceivedFailureCode,
   message: Schema.String,
   retryable: Schema.Boolean,
   /** Of a refused publish. */

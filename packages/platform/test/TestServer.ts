@@ -2,7 +2,7 @@ import { request as httpRequest } from "node:http"
 import { type AddressInfo, createServer } from "node:net"
 import { AdminKey } from "@medipim/http-api/AdminKey"
 import { RequestErrors } from "@medipim/http-api/InvalidRequest"
-import { Effect, Exit, Layer, Logger, Option, Redacted, Schedule, Schema, Scope, Stream } from "effect"
+import { Effect, Exit, Layer, Logger, Metric, Option, Redacted, Schedule, Schema, Scope, Stream } from "effect"
 import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "effect/http-api"
 import * as ApiServer from "../src/http/ApiServer.ts"
 import * as NodeServer from "../src/http/NodeServer.ts"
@@ -72,7 +72,9 @@ export const started = Effect.fnUntraced(function* (
   yield* ApiServer.layer(TestApi, config, limits).pipe(
     Layer.provide(handlers.pipe(Layer.provide(ApiServer.middlewareLayer(config)))),
     Layer.provide(Draining.layer),
-    Layer.buildWithScope(scope)
+    Layer.buildWithScope(scope),
+    // Counters of its own: what another test has counted says nothing here.
+    Effect.provideService(Metric.MetricRegistry, new Map())
   )
   return { port, metricsPort, stop: Scope.close(scope, Exit.void) }
 })

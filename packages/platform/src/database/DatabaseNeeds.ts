@@ -62,6 +62,7 @@ export const maintainerNeeds: ReadonlyArray<TableNeed> = [
     rights: all
   },
   { table: "medipim.sync_cancellations", columns: ["run_id", "requested_at"], rights: ["SELECT"] },
+  { table: "medipim.sync_waits", columns: ["run_id", "waits"], rights: ["SELECT"] },
   runs,
   publishes,
   changes,

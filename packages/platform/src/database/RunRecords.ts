@@ -1,6 +1,5 @@
 import { type RunId, type SnapshotId, timedIdOf } from "@medipim/domain/Ids"
 import {
-  failureOf,
   noProgress,
   type Phase,
   type Progress,
@@ -19,10 +18,6 @@ import type { SqlError } from "effect/sql/SqlError"
 import { answered, briefRetries, changed, retriedOutsideTransaction } from "./Postgres.ts"
 
 const Runs = Schema.Array(Run)
-const isFailure = Schema.is(Schema.Struct({ code: Schema.String, message: Schema.String }))
-/** A row of another version may have a failure code that this one does not know. */
-const withKnownCode = (row: { readonly failure?: unknown }) =>
-  isFailure(row.failure) ? { ...row, failure: failureOf(row.failure.code, row.failure.message) } : row
 const encodeWaits = Schema.encodeEffect(Schema.fromJsonString(Schema.Array(Wait)))
 const States = Schema.Array(
   Schema.Struct({ published: Schema.Boolean, cancelled: Schema.Boolean, overdue: Schema.Boolean })
@@ -142,7 +137,7 @@ export class RunRecords extends Context.Service<
         ${iso("started_at")} AS "startTime", ${iso("ended_at")} AS "endTime", published_at IS NOT NULL AS published,
         coalesce((SELECT waits FROM medipim.sync_waits WHERE run_id = id AND status = 'running'), '[]') AS "waitingFor"`
       // A row that does not fit was written by another version: a defect, with the reason in it.
-      const runsOf = (rows: ReadonlyArray<object>) => Effect.orDie(decode(rows.map(withKnownCode)))
+      const runsOf = (rows: ReadonlyArray<object>) => Effect.orDie(decode(rows))
       const first = (rows: ReadonlyArray<object>) => Effect.map(runsOf(rows), (runs) => Option.fromUndefinedOr(runs[0]))
 
       const running = sql`SELECT ${columns} FROM medipim.sync_runs WHERE status = 'running'`.pipe(
