@@ -49,7 +49,7 @@ const time = (source: Source): Column<string | null> => ({
 
 /**
  * Every column of `public.products` that the source fills, and how (docs/reference/medipim-api.md#the-product). All other fields of a
- * product are kept in `raw` alone. Times are ISO text, prices integer cents, `vat` percent.
+ * product are kept in `raw` alone. Times are ISO text, prices integer cents, `vat` as the source sends it.
  */
 export const sourceColumns = {
   status: text(from("status")),

@@ -7,6 +7,7 @@ import { type Manifest, manifestKey, prefixOf, type SourceRequest, sidecarKey } 
 import { SnapshotStore } from "@medipim/domain/SnapshotStore"
 import { StreamBroken } from "@medipim/domain/StreamCheck"
 import * as FolderStore from "@medipim/platform/store/FolderStore"
+import { series } from "@medipim/testing/Randomness"
 import { temporaryFolder } from "@medipim/testing/TemporaryFolder"
 import { Effect, Fiber, Layer, Option, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -201,7 +202,7 @@ describe("A download that breaks", () => {
     "has every product once wherever it was cut",
     () =>
       Effect.forEach(
-        Array.from({ length: 40 }, (_, n) => 1 + ((n * 104_729) % (whole - 1))),
+        Array.from({ length: series(12, 60) }, (_, n) => 1 + ((n * 104_729) % (whole - 1))),
         (after) => {
           const source = makeSource([{ after, how: "end" }])
           return testing(
