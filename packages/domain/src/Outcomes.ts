@@ -24,6 +24,11 @@ export const outcomes = {
   duplicates: described(Count, "Further lines of a product that the snapshot names more than once; the latest counts.")
 }
 
+/** What became of a record, or of a product that no record named. */
+export type Outcome = keyof typeof outcomes
+/** All outcomes, in the order in which they are shown. */
+export const outcomeNames = Object.keys(outcomes) as ReadonlyArray<Outcome>
+
 type Counts<Fields> = { readonly [Outcome in keyof Fields]: number }
 
 const zero = <Fields extends object>(fields: Fields) =>

@@ -75,8 +75,15 @@ const fetcherLayer = HttpApiBuilder.group(
                   Effect.andThen(note(progress), emit(progressEvent(snapshotId, progress)))
                 )
               )
-              .pipe(Effect.map((manifest) => ({ _tag: "Completed", snapshot: summaryOf(manifest) }) as const)),
-          retryable
+              .pipe(
+                Effect.map(summaryOf),
+                Effect.tap(({ records, bytes }) =>
+                  Effect.logInfo(`The snapshot is complete: ${records} records, ${bytes} bytes`)
+                ),
+                Effect.map((snapshot) => ({ _tag: "Completed", snapshot }) as const)
+              ),
+          retryable,
+          { snapshotId }
         )
       }),
       snapshots: () =>

@@ -77,7 +77,7 @@ const maintainerLayer = HttpApiBuilder.group(
           }
         }),
       run: Effect.fnUntraced(function* ({ payload }) {
-        const { runId, offset } = payload
+        const { runId, snapshotId, offset } = payload
         yield* jobs.assertFree(payload)
         return jobEvents(
           (emit) =>
@@ -87,18 +87,27 @@ const maintainerLayer = HttpApiBuilder.group(
                   Effect.andThen(note(counts), emit({ _tag: "Progress", runId, offset, counts } as const))
                 )
               )
-              .pipe(Effect.map((staged) => ({ _tag: "Completed", runId, offset, ...staged }) as const)),
-          retryable
+              .pipe(
+                Effect.tap(({ counts }) =>
+                  Effect.logInfo(`Staged ${counts.records} records from ${offset} on`, counts)
+                ),
+                Effect.map((staged) => ({ _tag: "Completed", runId, offset, ...staged }) as const)
+              ),
+          retryable,
+          { runId, snapshotId }
         )
       }),
       publish: ({ payload }) =>
-        jobs
-          .publish(payload.runId, publish.run(payload))
-          .pipe(
-            Effect.catchTag(["SqlError", "StoreError", "SnapshotBroken", "WriteFailed"], (error) =>
-              Effect.fail(unavailable(error))
-            )
+        jobs.publish(payload.runId, publish.run(payload)).pipe(
+          Effect.tap(({ published, counts }) =>
+            Effect.logInfo(published ? "Published" : "Counted in a dry run: nothing was published", counts)
           ),
+          Effect.catchTag(["SqlError", "StoreError", "SnapshotBroken", "WriteFailed"], (error) =>
+            Effect.fail(unavailable(error))
+          ),
+          Effect.tapError(({ message }) => Effect.logWarning(`The publish failed: ${message}`)),
+          Effect.annotateLogs({ runId: payload.runId, snapshotId: payload.snapshotId })
+        ),
       rejected: ({ query }) => rejectedRecords.list(query).pipe(Effect.mapError(unavailable)),
       replay: ({ payload }) =>
         replay.run(payload ?? {}).pipe(Effect.catchTag("SqlError", (error) => Effect.fail(unavailable(error))))

@@ -1,5 +1,7 @@
 import { planChunks, rangeOf } from "@medipim/domain/ChunkPlan"
 import { RunId } from "@medipim/domain/Ids"
+import { outcomeNames } from "@medipim/domain/Outcomes"
+import type { Run } from "@medipim/domain/Run"
 import { ChunkSize, SyncOptions } from "@medipim/domain/SyncOptions"
 import { type Ending, RunRecords } from "@medipim/platform/database/RunRecords"
 import { Cause, Effect, identity, Option, References, Schema } from "effect"
@@ -94,6 +96,29 @@ const end = Effect.fn("Sync.end")(function* ({ runId, options }: Payload, ending
   if (!isNotificationOnly) yield* steps.prune(runId)
 })
 
+/** An error in one line; only a defect shows where it happened. */
+const logFailure = (runId: RunId, cause: Cause.Cause<SyncFailed>) =>
+  Option.match(Cause.findErrorOption(cause), {
+    onNone: () => Effect.logError(`Sync ${runId} failed with a defect`, cause),
+    onSome: ({ code, message }) =>
+      code === cancelledCode
+        ? Effect.logInfo(`Sync ${runId} was cancelled`)
+        : Effect.logError(`Sync ${runId} failed: ${code}: ${message}`)
+  })
+
+/** The row has the last word: a publish that committed has succeeded, whatever became of its answer. */
+const logSuccess = Effect.fnUntraced(function* (runId: RunId) {
+  const records = yield* RunRecords
+  const run = yield* Effect.orElseSucceed(records.find(runId), () => Option.none<Run>())
+  if (Option.isNone(run)) return
+  const { status, progress } = run.value
+  const counts = outcomeNames
+    .filter((outcome) => progress[outcome] > 0)
+    .map((outcome) => `${progress[outcome]} ${outcome}`)
+  const what = counts.length === 0 ? "" : `: ${counts.join(", ")}`
+  yield* Effect.logInfo(`Sync ${runId} ${status}, ${progress.recordsTotal} records${what}`)
+})
+
 /** Registers the workflow. However a run ends, its row says so; only a stopping process leaves it to be resumed. */
 export const layer = Sync.toLayer((payload) =>
   Effect.gen(function* () {
@@ -105,10 +130,11 @@ export const layer = Sync.toLayer((payload) =>
       Effect.tapCause((cause) =>
         Cause.hasInterrupts(cause)
           ? Effect.void
-          : Effect.logError("The sync failed", cause).pipe(Effect.andThen(end(payload, endingOf(cause), reporter)))
+          : Effect.andThen(logFailure(runId, cause), end(payload, endingOf(cause), reporter))
       ),
       Effect.tap(() => end(payload, { status: "succeeded" }, reporter)),
+      Effect.tap(() => logSuccess(runId)),
       options.debug === true ? Effect.provideService(References.MinimumLogLevel, "Debug") : identity
     )
-  }).pipe(Effect.scoped)
+  }).pipe(Effect.scoped, Effect.annotateLogs({ runId: payload.runId }))
 )

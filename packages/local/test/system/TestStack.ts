@@ -20,6 +20,8 @@ export class TestStack extends Context.Service<
     readonly databaseUrl: string
     /** Of the fetcher; the maintainer and the orchestrator have the next two. */
     readonly metricsPort: number
+    /** With the log of each program. */
+    readonly logDir: string
     /** A control route of the simulator. */
     readonly control: (route: string, body?: unknown) => Effect.Effect<Record<string, unknown>>
   }
@@ -57,7 +59,14 @@ export class TestStack extends Context.Service<
             return (await answer.json()) as Record<string, unknown>
           })
         return Layer.mergeAll(
-          Layer.succeed(TestStack, { addresses, snapshotDir, databaseUrl, control, metricsPort: on.metrics.port }),
+          Layer.succeed(TestStack, {
+            addresses,
+            snapshotDir,
+            databaseUrl,
+            control,
+            metricsPort: on.metrics.port,
+            logDir: dir
+          }),
           OrchestratorClient.layer({ baseUrl: addresses.ORCHESTRATOR_URL, adminKey: key }),
           FetcherClient.layer({ baseUrl: addresses.FETCHER_URL, adminKey: key }),
           MaintainerClient.layer({ baseUrl: addresses.MAINTAINER_URL, adminKey: key }),

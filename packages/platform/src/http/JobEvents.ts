@@ -24,23 +24,34 @@ const failedOf = <E extends JobError>(cause: Cause.Cause<E>, retryable: (error: 
       Failed.make({ code: "Defect", message: "An unexpected error; the log of the service has it.", retryable: false })
   })
 
+/** An error in one line; only a defect shows where it happened. */
+const logFailure = (cause: Cause.Cause<JobError>) =>
+  Option.match(Cause.findErrorOption(cause), {
+    onNone: () =>
+      Cause.hasInterruptsOnly(cause) ? Effect.logInfo("The job was stopped") : Effect.logError("The job failed", cause),
+    onSome: (error) => Effect.logError(`The job failed: ${error._tag}: ${messageOf(error)}`)
+  })
+
 /**
  * Runs a job as a stream of events: progress, heartbeats while it is silent, exactly one last event. The job lives
  * and dies with the request: a disconnect interrupts it.
  */
 export const jobEvents = <Event, Last, E extends JobError, R>(
   job: (emit: (event: Event) => Effect.Effect<void>) => Effect.Effect<Last, E, R>,
-  retryable: (error: E) => boolean
+  retryable: (error: E) => boolean,
+  /** On every log line of the job. */
+  about: Readonly<Record<string, string>>
 ): Stream.Stream<Event | Last | Failed | typeof Heartbeat.Type, never, R> =>
   Stream.callback<Event | Last | Failed, never, R>(
     (queue) =>
       job((event) => Effect.asVoid(Queue.offer(queue, event))).pipe(
-        Effect.tapCause((cause) => Effect.logError("The job failed", cause)),
+        Effect.tapCause(logFailure),
         Effect.catchCause((cause) =>
           Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Effect.succeed(failedOf(cause, retryable))
         ),
         Effect.flatMap((last) => Queue.offer(queue, last)),
-        Effect.andThen(Queue.end(queue))
+        Effect.andThen(Queue.end(queue)),
+        Effect.annotateLogs(about)
       ),
     { bufferSize: unread, strategy: "sliding" }
   ).pipe(Stream.merge(beats, { haltStrategy: "left" }))
