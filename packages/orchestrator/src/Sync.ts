@@ -107,7 +107,7 @@ const logFailure = (runId: RunId, cause: Cause.Cause<SyncFailed>) =>
   })
 
 /** The row has the last word: a publish that committed has succeeded, whatever became of its answer. */
-const logSuccess = Effect.fnUntraced(function* (runId: RunId) {
+const logEnd = Effect.fnUntraced(function* (runId: RunId) {
   const records = yield* RunRecords
   const run = yield* Effect.orElseSucceed(records.find(runId), () => Option.none<Run>())
   if (Option.isNone(run)) return
@@ -116,7 +116,8 @@ const logSuccess = Effect.fnUntraced(function* (runId: RunId) {
     .filter((outcome) => progress[outcome] > 0)
     .map((outcome) => `${progress[outcome]} ${outcome}`)
   const what = counts.length === 0 ? "" : `: ${counts.join(", ")}`
-  yield* Effect.logInfo(`Sync ${runId} ${status}, ${progress.recordsTotal} records${what}`)
+  const log = status === "succeeded" ? Effect.logInfo : Effect.logError
+  yield* log(`Sync ${runId} ${status}, ${progress.recordsTotal} records${what}`)
 })
 
 /** Registers the workflow. However a run ends, its row says so; only a stopping process leaves it to be resumed. */
@@ -133,7 +134,7 @@ export const layer = Sync.toLayer((payload) =>
           : Effect.andThen(logFailure(runId, cause), end(payload, endingOf(cause), reporter))
       ),
       Effect.tap(() => end(payload, { status: "succeeded" }, reporter)),
-      Effect.tap(() => logSuccess(runId)),
+      Effect.tap(() => logEnd(runId)),
       options.debug === true ? Effect.provideService(References.MinimumLogLevel, "Debug") : identity
     )
   }).pipe(Effect.scoped, Effect.annotateLogs({ runId: payload.runId }))
