@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs"
 import { assert, layer } from "@effect/vitest"
 import { MaintainerClient } from "@medipim/http-api/Clients"
-import { Effect, Schedule } from "effect"
+import { Clock, Effect, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { parse, rowOf } from "./Oracle.ts"
 import { type Row, rows, touchedSince, xmins } from "./Rows.ts"
@@ -294,7 +294,7 @@ layer(TestStack.layer(products), { excludeTestServices: true, timeout: "120 seco
           Effect.repeat({ until: isRight, schedule: Schedule.spaced("200 millis") }),
           Effect.timeout("25 seconds")
         )
-      const before = Math.floor(Date.now() / 1000)
+      const before = Math.floor((yield* Clock.currentTimeMillis) / 1000)
       const { startTime, endTime } = yield* sync()
       yield* settles("medipim_last_run_end_timestamp_seconds", (end) => end === Date.parse(endTime ?? "") / 1000)
       assert.strictEqual(yield* metric("medipim_last_run_succeeded"), 1)
@@ -320,7 +320,8 @@ layer(TestStack.layer(products), { excludeTestServices: true, timeout: "120 seco
       const linesOf = (name: string) =>
         readFileSync(`${logDir}/${name}.log`, "utf8")
           .split("\n")
-          .filter((line) => line !== "")
+          // What is behind the last line end is being written.
+          .slice(0, -1)
           .map((line) => JSON.parse(line) as Line)
       const of = (name: string, annotation: "runId" | "snapshotId", id: string | null) =>
         linesOf(name)
@@ -330,9 +331,14 @@ layer(TestStack.layer(products), { excludeTestServices: true, timeout: "120 seco
         linesOf("orchestrator").map(({ message }) => (typeof message === "string" ? message : message[0])),
         `Sync ${runId} starts`
       )
-      assert.match(
-        of("orchestrator", "runId", runId).at(-1) ?? "",
-        new RegExp(`^Sync ${runId} succeeded, \\d+ records: `)
+      // The row says so first, and the caller may be faster than the log.
+      const end = new RegExp(`^Sync ${runId} succeeded, \\d+ records: `)
+      yield* Effect.sync(() => of("orchestrator", "runId", runId)).pipe(
+        Effect.repeat({
+          until: (said) => said.some((text) => end.test(text)),
+          schedule: Schedule.spaced("100 millis")
+        }),
+        Effect.timeout("20 seconds")
       )
       assert.match(
         of("fetcher", "snapshotId", snapshotId).join("\n"),
