@@ -259,6 +259,11 @@ describe("Objects", () => {
       assert.throws(() => parseExact(text), SyntaxError)
     }
   })
+  it("with an escape in a key are read in linear time, whole or cut", () => {
+    const escapes = '\\"'.repeat(1_000_000)
+    assert.strictEqual(String((parseExact(`{"a\\n":"${escapes}"}`) as JsonObject)["a\n"]).length, 1_000_000)
+    assert.throws(() => parseExact(`{"a\\n":"${escapes}`), SyntaxError)
+  })
   it("with an escape in a key keep the digits of their numbers", () => {
     assert.strictEqual(
       canonicalJson(parseExact('{"\\"": [12345678901234567891, {"\\\\": 1.50}]}')),
