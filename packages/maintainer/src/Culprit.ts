@@ -1,5 +1,5 @@
 import type { RunId } from "@medipim/domain/Ids"
-import { isOfValues, rowsAs } from "@medipim/platform/database/Postgres"
+import { isOfValues, rowsAs, withoutStatementTimeout } from "@medipim/platform/database/Postgres"
 import { Data, Effect, Option, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { ProductTable } from "./ProductTable.ts"
@@ -28,7 +28,7 @@ export const findFailingProduct = Effect.fn("Culprit.of")(function* (runId: RunI
     )
 
   const search = Effect.gen(function* () {
-    yield* sql`SET LOCAL statement_timeout = 0`
+    yield* withoutStatementTimeout(sql)
     const staged = yield* sql`SELECT id FROM medipim.stage_products WHERE run_id = ${runId} ORDER BY record`.pipe(
       rowsAs(Staged)
     )

@@ -1,7 +1,7 @@
 import type { RunId } from "@medipim/domain/Ids"
 import { type SourceColumn, sourceColumns } from "@medipim/domain/ProductColumns"
 import type { LostField } from "@medipim/domain/PublishRules"
-import { rowsAs } from "@medipim/platform/database/Postgres"
+import { rowAs } from "@medipim/platform/database/Postgres"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { CountedColumns, columnsOf, countsByColumn, hasValue, sourceColumnNames } from "./ColumnCounts.ts"
@@ -18,7 +18,6 @@ const gained = countsByColumn(
   "s.id"
 )
 const held = countsByColumn(sourceColumnNames, (column) => hasValue("p", column), "p.id")
-const none: CountedColumns = { counts: [], examples: [] }
 
 const rowsOf = (counted: CountedColumns): ReadonlyMap<SourceColumn, number> =>
   new Map(columnsOf(sourceColumnNames, counted).map(({ column, rows }) => [column, rows]))
@@ -29,25 +28,25 @@ const rowsOf = (counted: CountedColumns): ReadonlyMap<SourceColumn, number> =>
  */
 export const lostFields = Effect.fn("LostFields.lostFields")(function* (runId: RunId) {
   const sql = yield* SqlClient
-  const [losses = none] = yield* sql
+  const losses = yield* sql
     .unsafe(
       `SELECT ${lost} FROM medipim.stage_products AS s JOIN public.products AS p USING (id)
     WHERE s.run_id = $1 AND s.change = 'updated'`,
       [runId]
     )
-    .pipe(rowsAs(CountedColumns))
+    .pipe(rowAs(CountedColumns))
   const losing = columnsOf(sourceColumnNames, losses)
   if (losing.length === 0) return []
-  const [holders = none] = yield* sql
+  const holders = yield* sql
     .unsafe(`SELECT ${held} FROM public.products AS p WHERE p.removed_at IS NULL`)
-    .pipe(rowsAs(CountedColumns))
-  const [gains = none] = yield* sql
+    .pipe(rowAs(CountedColumns))
+  const gains = yield* sql
     .unsafe(
       `SELECT ${gained} FROM medipim.stage_products AS s JOIN public.products AS p USING (id)
     WHERE s.run_id = $1 AND s.change = 'updated'`,
       [runId]
     )
-    .pipe(rowsAs(CountedColumns))
+    .pipe(rowAs(CountedColumns))
   const [heldBy, gainedBy] = [rowsOf(holders), rowsOf(gains)]
   const fields = new Map<string, LostField>()
   for (const { column, rows, example } of losing) {

@@ -1,6 +1,13 @@
 import type { RunId } from "@medipim/domain/Ids"
 import { columnNames, columnTypes } from "@medipim/domain/ProductColumns"
-import { isOfValues, retriedOutsideTransaction, retryDatabaseOutage, rowsAs } from "@medipim/platform/database/Postgres"
+import {
+  isOfValues,
+  isoTime,
+  retriedOutsideTransaction,
+  retryDatabaseOutage,
+  rowAs,
+  rowsAs
+} from "@medipim/platform/database/Postgres"
 import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
@@ -97,7 +104,7 @@ export class ProductTable extends Context.Service<
       const lookup = Effect.fn("ProductTable.lookup")(
         function* (ids: ReadonlyArray<string>) {
           const rows = yield* sql<Known>`SELECT id, content_hash, line_hash, removed_at IS NOT NULL AS removed,
-          to_char(medipim_updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS updated_at
+          ${sql.literal(isoTime("medipim_updated_at"))} AS updated_at
           FROM public.products WHERE id = ANY(${ids}::text[])`
           return new Map(rows.map((row) => [row.id, row]))
         },
@@ -128,13 +135,13 @@ export class ProductTable extends Context.Service<
       /** Does this with the names of the owner's world, deferred triggers included; ours are back afterwards. */
       const inOwnersPath = Effect.fnUntraced(function* <A, E>(write: Effect.Effect<A, E>) {
         const path = yield* ownersPath
-        const [ours] = yield* sql`SELECT current_setting('search_path') AS path`.pipe(rowsAs(SearchPath))
+        const ours = yield* sql`SELECT current_setting('search_path') AS path`.pipe(rowAs(SearchPath))
         yield* sql`SELECT set_config('search_path', ${path}, true)`
         yield* write
         // What was put off until the commit happens now, and is read back. What comes later may be put off again.
         yield* sql`SET CONSTRAINTS ALL IMMEDIATE`
         yield* sql`SET CONSTRAINTS ALL DEFERRED`
-        yield* sql`SELECT pg_catalog.set_config('search_path', ${ours?.path ?? ""}, true)`
+        yield* sql`SELECT pg_catalog.set_config('search_path', ${ours.path}, true)`
       })
 
       const write = Effect.fn("ProductTable.write")(function* (runId: RunId, ids?: ReadonlyArray<string>) {
@@ -162,34 +169,33 @@ export class ProductTable extends Context.Service<
         rows === 0 ? [] : [`${rows} ${what} (for example ${example})`]
 
       const unwritten = Effect.fnUntraced(function* (runId: RunId, removed: ReadonlyArray<string>) {
-        const [changed] = yield* sql`
+        const changed = yield* sql`
           SELECT count(*)::int AS rows, coalesce(min(s.id), '') AS example
           FROM medipim.stage_products AS s LEFT JOIN public.products AS p
             ON p.id = s.id AND p.content_hash = s.content_hash AND p.last_run_id = s.run_id AND p.removed_at IS NULL
-          WHERE s.run_id = ${runId} AND p.id IS NULL`.pipe(rowsAs(Wrong))
-        const [gone] = yield* sql`
+          WHERE s.run_id = ${runId} AND p.id IS NULL`.pipe(rowAs(Wrong))
+        const gone = yield* sql`
           SELECT count(*)::int AS rows, coalesce(min(r.id), '') AS example
           FROM unnest(${removed}::text[]) AS r(id) LEFT JOIN public.products AS p
             ON p.id = r.id AND p.last_run_id = ${runId} AND p.removed_at IS NOT NULL
-          WHERE p.id IS NULL`.pipe(rowsAs(Wrong))
-        const [missingHistory] = yield* sql`
+          WHERE p.id IS NULL`.pipe(rowAs(Wrong))
+        const missingHistory = yield* sql`
           SELECT count(*)::int AS rows, coalesce(min(w.id), '') AS example
           FROM (SELECT id FROM medipim.stage_products WHERE run_id = ${runId} UNION ALL SELECT unnest(${removed}::text[]))
             AS w(id) LEFT JOIN medipim.product_changes AS c ON c.run_id = ${runId} AND c.product_id = w.id
-          WHERE c.id IS NULL`.pipe(rowsAs(Wrong))
-        const [missing] = yield* sql`
+          WHERE c.id IS NULL`.pipe(rowAs(Wrong))
+        const missing = yield* sql`
           SELECT count(*)::int AS rows, coalesce(min(id), '') AS example
           FROM (
             SELECT unnest(ids || unchanged) AS id FROM medipim.stage_batches WHERE run_id = ${runId}
             EXCEPT SELECT id FROM medipim.stage_products WHERE run_id = ${runId}
             EXCEPT SELECT id FROM public.products WHERE removed_at IS NULL
-          ) AS missing`.pipe(rowsAs(Wrong))
-        const nothing = { rows: 0, example: "" }
+          ) AS missing`.pipe(rowAs(Wrong))
         return [
-          ...describe("products are not in the table as they were written", changed ?? nothing),
-          ...describe("products were not removed", gone ?? nothing),
-          ...describe("products that did not change are missing in the table, or were removed", missing ?? nothing),
-          ...describe("changes are missing in medipim.product_changes", missingHistory ?? nothing)
+          ...describe("products are not in the table as they were written", changed),
+          ...describe("products were not removed", gone),
+          ...describe("products that did not change are missing in the table, or were removed", missing),
+          ...describe("changes are missing in medipim.product_changes", missingHistory)
         ]
       })
 
@@ -201,12 +207,12 @@ export class ProductTable extends Context.Service<
         "s.id"
       )
       const rewritten = Effect.fnUntraced(function* (runId: RunId) {
-        const [found = { counts: [], examples: [] }] = yield* sql
+        const found = yield* sql
           .unsafe(
             `SELECT ${comparison} FROM medipim.stage_products AS s JOIN public.products AS p USING (id) WHERE s.run_id = $1`,
             [runId]
           )
-          .pipe(rowsAs(CountedColumns))
+          .pipe(rowAs(CountedColumns))
         return columnsOf(written, found).map(
           ({ column, rows, example }) => `${column} of ${rows} products (for example ${example})`
         )

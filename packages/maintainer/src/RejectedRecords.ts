@@ -1,6 +1,6 @@
 import type { RunId, SnapshotId } from "@medipim/domain/Ids"
 import { RejectedRecord } from "@medipim/http-api/MaintainerApi"
-import { rowsAs } from "@medipim/platform/database/Postgres"
+import { isoTime, rowAs, rowsAs } from "@medipim/platform/database/Postgres"
 import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
@@ -78,26 +78,26 @@ export class RejectedRecords extends Context.Service<
       const list = Effect.fn("RejectedRecords.list")(function* (question: RejectedPageRequest) {
         const { page = 0, size = defaultSize } = question
         const wanted = sql`FROM medipim.rejected_records WHERE ${within(question)}`
-        const [counted] = yield* sql`SELECT count(*)::int AS lines ${wanted}`.pipe(rowsAs(Counted))
+        const counted = yield* sql`SELECT count(*)::int AS lines ${wanted}`.pipe(rowAs(Counted))
         const rows = yield* sql`SELECT run_id AS "runId", snapshot_id AS "snapshotId", part,
             line_index AS "lineIndex", record, product_id AS "productId", reason,
             substring(raw FOR ${shownBytes}::int) AS raw, ${sql.literal(lineBytes)} AS bytes,
-            to_char(rejected_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "rejectedAt", replayed_by AS "replayedBy"
+            ${sql.literal(isoTime("rejected_at"))} AS "rejectedAt", replayed_by AS "replayedBy"
           ${wanted} ORDER BY (SELECT seq FROM medipim.sync_runs WHERE id = run_id) DESC NULLS LAST, run_id, record
           LIMIT ${size} OFFSET ${page * size}`.pipe(rowsAs(Listed))
         const records = rows.map((row) => ({ ...row, raw: Buffer.from(row.raw).toString("utf8") }))
-        return { total: counted?.lines ?? 0, records }
+        return { total: counted.lines, records }
       })
 
       const superseded = Effect.fn("RejectedRecords.superseded")(function* (
         snapshotId: SnapshotId | null,
         chosen: RejectedFilter
       ) {
-        const [counted] = yield* sql`SELECT count(*)::int AS lines FROM medipim.rejected_records
+        const counted = yield* sql`SELECT count(*)::int AS lines FROM medipim.rejected_records
           WHERE replayed_by IS NULL AND snapshot_id IS DISTINCT FROM ${snapshotId} AND ${within(chosen)}`.pipe(
-          rowsAs(Counted)
+          rowAs(Counted)
         )
-        return counted?.lines ?? 0
+        return counted.lines
       })
 
       // A snapshot that was staged by several runs has the same rejected lines several times.

@@ -1,11 +1,12 @@
 import type { RunId } from "@medipim/domain/Ids"
 import type { StagedFacts } from "@medipim/domain/PublishRules"
 import { sumFields, UnknownField } from "@medipim/domain/UnknownFields"
+import { rowAs, rowsAs } from "@medipim/platform/database/Postgres"
 import { Effect, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { lostFields } from "./LostFields.ts"
 
-const Chunks = Schema.Array(Schema.Struct({ fields: Schema.Array(UnknownField) }))
+const ChunkFields = Schema.Struct({ fields: Schema.Array(UnknownField) })
 
 const Counted = Schema.Struct({
   known: Schema.Int,
@@ -46,7 +47,7 @@ const deleteSuperseded = Effect.fn("StagedFacts.deleteSuperseded")(function* (ru
 const count = Effect.fn("StagedFacts.count")(function* (runId: RunId, offset: number) {
   const sql = yield* SqlClient
   // Only chunks that follow each other without gap or overlap count as staged.
-  const [row] = yield* sql`WITH chunks AS (
+  return yield* sql`WITH chunks AS (
       SELECT *, ${offset}::int + coalesce(sum(records) OVER (ORDER BY first_record
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS due
       FROM medipim.sync_chunks WHERE run_id = ${runId}
@@ -67,22 +68,21 @@ const count = Effect.fn("StagedFacts.count")(function* (runId: RunId, offset: nu
       (SELECT coalesce(sum(inserted + updated + restored), 0)::int FROM chunks) AS "stagedByChunks",
       (SELECT coalesce(sum(stale), 0)::int FROM chunks) AS stale,
       (SELECT count(*)::int FROM public.products WHERE removed_at IS NULL) AS present
-    FROM seen, stage, rejects`
-  return yield* Effect.orDie(Schema.decodeUnknownEffect(Counted)(row))
+    FROM seen, stage, rejects`.pipe(rowAs(Counted))
 })
 
 const wentBack = Effect.fn("StagedFacts.wentBack")(function* (runId: RunId) {
   const sql = yield* SqlClient
-  const [row] = yield* sql`SELECT count(*)::int AS products, min(s.id) AS example
+  return yield* sql`SELECT count(*)::int AS products, min(s.id) AS example
     FROM medipim.stage_products AS s JOIN public.products AS p USING (id)
-    WHERE s.run_id = ${runId} AND s.medipim_updated_at < p.medipim_updated_at`
-  return yield* Effect.orDie(Schema.decodeUnknownEffect(WentBack)(row))
+    WHERE s.run_id = ${runId} AND s.medipim_updated_at < p.medipim_updated_at`.pipe(rowAs(WentBack))
 })
 
 const unknownFields = Effect.fn("StagedFacts.unknownFields")(function* (runId: RunId) {
   const sql = yield* SqlClient
-  const rows = yield* sql`SELECT unknown_fields AS fields FROM medipim.sync_chunks WHERE run_id = ${runId}`
-  const chunks = yield* Effect.orDie(Schema.decodeUnknownEffect(Chunks)(rows))
+  const chunks = yield* sql`SELECT unknown_fields AS fields FROM medipim.sync_chunks WHERE run_id = ${runId}`.pipe(
+    rowsAs(ChunkFields)
+  )
   return sumFields(chunks.flatMap(({ fields }) => fields))
 })
 

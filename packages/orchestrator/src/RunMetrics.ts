@@ -17,7 +17,7 @@ const lastRunEnd = gauge("last_run_end_timestamp_seconds", "When the last run en
 const lastRunDuration = gauge("last_run_duration_seconds", "How long the last run took from its beginning to its end")
 const lastRunRecords = gauge("last_run_records", "Records of the last run that ended, by outcome")
 
-/** A run is looked for among so many: a replay that is refused does not hide the last sync. */
+/** The last sync is looked for among these; replays are passed over. */
 const recentRuns = 10
 const sampleInterval = "10 seconds"
 

@@ -1,7 +1,6 @@
-import { readFileSync } from "node:fs"
 import { assert, layer } from "@effect/vitest"
 import { MaintainerClient } from "@medipim/http-api/Clients"
-import { Clock, Effect, Schedule } from "effect"
+import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { parse, rowOf } from "./Oracle.ts"
 import { type Row, rows, touchedSince, xmins } from "./Rows.ts"
@@ -52,11 +51,6 @@ const assertAsSource = Effect.gen(function* () {
 
 /** What the system itself adds to a product; `raw` and what tells of changes have tests of their own. */
 const ours = ["raw", "content_hash", "line_hash", "first_seen_at", "changed_at", "removed_at", "last_run_id"]
-
-interface Line {
-  readonly message: string | ReadonlyArray<unknown>
-  readonly annotations: Readonly<Record<string, unknown>>
-}
 
 const idsOf = (answer: Record<string, unknown>, key: string) => [...(answer[key] as ReadonlyArray<string>)].sort()
 
@@ -272,86 +266,6 @@ layer(TestStack.layer(products), { excludeTestServices: true, timeout: "120 seco
       const next = yield* sync({ forceRefresh: true })
       assert.deepInclude(next.progress, { updated: 1, unchanged: next.progress.recordsTotal - 1, errors: [] })
       yield* assertAsSource
-    })
-  )
-
-  it.effect("says in its metrics when it last succeeded, and what the last run did", () =>
-    Effect.gen(function* () {
-      const { metricsPort } = yield* TestStack
-      const metric = (name: string) =>
-        Effect.promise(async () => {
-          const text = await (await fetch(`http://localhost:${metricsPort + 2}/metrics`)).text()
-          return Number(
-            text
-              .split("\n")
-              .find((line) => line.startsWith(`${name} `))
-              ?.slice(name.length)
-          )
-        })
-      /** The figures are sampled every ten seconds. */
-      const settles = (name: string, isRight: (value: number) => boolean) =>
-        metric(name).pipe(
-          Effect.repeat({ until: isRight, schedule: Schedule.spaced("200 millis") }),
-          Effect.timeout("25 seconds")
-        )
-      const before = Math.floor((yield* Clock.currentTimeMillis) / 1000)
-      const { startTime, endTime } = yield* sync()
-      yield* settles("medipim_last_run_end_timestamp_seconds", (end) => end === Date.parse(endTime ?? "") / 1000)
-      assert.strictEqual(yield* metric("medipim_last_run_succeeded"), 1)
-      assert.strictEqual(yield* metric("medipim_run_active"), 0)
-      assert.strictEqual(yield* metric("medipim_catalogue_fresh"), 1)
-      const took = (Date.parse(endTime ?? "") - Date.parse(startTime)) / 1000
-      assert.approximately(yield* metric("medipim_last_run_duration_seconds"), took, 0.001)
-      const unchanged = yield* metric('medipim_last_run_records{outcome="unchanged"}')
-      assert.strictEqual(unchanged, (yield* source).length)
-      const succeeded = yield* metric("medipim_last_success_timestamp_seconds")
-      assert.isAtLeast(succeeded, before)
-      // A failure is seen, and does not move the last success.
-      assert.strictEqual((yield* sync({ offset: 1_000_000 })).status, "failed")
-      yield* settles("medipim_last_run_succeeded", (value) => value === 0)
-      assert.strictEqual(yield* metric("medipim_last_success_timestamp_seconds"), succeeded)
-    })
-  )
-
-  it.effect("logs the begin and the end of a run, and names the run or its snapshot on every line", () =>
-    Effect.gen(function* () {
-      const { logDir } = yield* TestStack
-      const { runId, snapshotId } = yield* sync({ forceRefresh: true })
-      const linesOf = (name: string) =>
-        readFileSync(`${logDir}/${name}.log`, "utf8")
-          .split("\n")
-          // What is behind the last line end is being written.
-          .slice(0, -1)
-          .map((line) => JSON.parse(line) as Line)
-      const of = (name: string, annotation: "runId" | "snapshotId", id: string | null) =>
-        linesOf(name)
-          .filter(({ annotations }) => annotations[annotation] === id)
-          .map(({ message }) => (typeof message === "string" ? message : String(message[0])))
-      assert.include(
-        linesOf("orchestrator").map(({ message }) => (typeof message === "string" ? message : message[0])),
-        `Sync ${runId} starts`
-      )
-      // The row says so first, and the caller may be faster than the log.
-      const end = new RegExp(`^Sync ${runId} succeeded, \\d+ records: `)
-      yield* Effect.sync(() => of("orchestrator", "runId", runId)).pipe(
-        Effect.repeat({
-          until: (said) => said.some((text) => end.test(text)),
-          schedule: Schedule.spaced("100 millis")
-        }),
-        Effect.timeout("20 seconds")
-      )
-      assert.match(
-        of("fetcher", "snapshotId", snapshotId).join("\n"),
-        /^The snapshot is complete: \d+ records, \d+ bytes$/m
-      )
-      assert.match(of("maintainer", "runId", runId).join("\n"), /^Staged \d+ records from 0 on$/m)
-      assert.include(of("maintainer", "runId", runId), "Published")
-
-      const failed = yield* sync({ offset: 1_000_000 })
-      assert.include(
-        of("orchestrator", "runId", failed.runId),
-        `Sync ${failed.runId} failed: ${failed.failure?.code}: ${failed.failure?.message}`
-      )
     })
   )
 })

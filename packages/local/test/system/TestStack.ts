@@ -20,8 +20,6 @@ export class TestStack extends Context.Service<
     readonly databaseUrl: string
     /** Of the fetcher; the maintainer and the orchestrator have the next two. */
     readonly metricsPort: number
-    /** With the log of each program. */
-    readonly logDir: string
     /** A control route of the simulator. */
     readonly control: (route: string, body?: unknown) => Effect.Effect<Record<string, unknown>>
   }
@@ -64,8 +62,7 @@ export class TestStack extends Context.Service<
             snapshotDir,
             databaseUrl,
             control,
-            metricsPort: on.metrics.port,
-            logDir: dir
+            metricsPort: on.metrics.port
           }),
           OrchestratorClient.layer({ baseUrl: addresses.ORCHESTRATOR_URL, adminKey: key }),
           FetcherClient.layer({ baseUrl: addresses.FETCHER_URL, adminKey: key }),

@@ -1,7 +1,7 @@
 import { Context, Effect, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { rowsAs } from "./Postgres.ts"
+import { rowAs } from "./Postgres.ts"
 
 const Now = Schema.Struct({ millis: Schema.Finite })
 
@@ -15,8 +15,8 @@ export class DatabaseClock extends Context.Service<DatabaseClock, { readonly now
       DatabaseClock.of({
         now: sql`
           SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::float8 AS millis`.pipe(
-          rowsAs(Now),
-          Effect.map(([row]) => row?.millis ?? 0)
+          rowAs(Now),
+          Effect.map(({ millis }) => millis)
         )
       })
     )

@@ -1,7 +1,7 @@
 import { columnNames } from "@medipim/domain/ProductColumns"
 import { Effect, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { rowsAs } from "./Postgres.ts"
+import { rowAs } from "./Postgres.ts"
 
 /** A table that a service works with, the columns that it names and what it does there. */
 export interface TableNeed {
@@ -91,7 +91,7 @@ export const databaseFaults = Effect.fn("DatabaseNeeds.databaseFaults")(function
   const sql = yield* SqlClient
   const columns = needs.flatMap(({ table, columns }) => columns.map((column) => [table, column] as const))
   const rights = needs.flatMap(({ table, rights }) => rights.map((right) => [table, right] as const))
-  const [found] = yield* sql`SELECT
+  const { readOnly, missing, denied } = yield* sql`SELECT
     CASE WHEN pg_is_in_recovery() THEN 'it is a replica'
       WHEN current_setting('transaction_read_only') = 'on' THEN 'default_transaction_read_only is on' END AS "readOnly",
     array(
@@ -104,8 +104,7 @@ export const databaseFaults = Effect.fn("DatabaseNeeds.databaseFaults")(function
       SELECT p || ' on ' || t
       FROM unnest(${rights.map(([table]) => table)}::text[], ${rights.map(([, right]) => right)}::text[]) AS need(t, p)
       WHERE to_regclass(t) IS NOT NULL AND NOT has_table_privilege(to_regclass(t), p)
-    ) AS denied`.pipe(rowsAs(Faults))
-  const { readOnly = null, missing = [], denied = [] } = found ?? {}
+    ) AS denied`.pipe(rowAs(Faults))
   return [
     ...(readOnly === null ? [] : [`ReadOnly: it takes no changes (${readOnly})`]),
     ...(missing.length === 0 ? [] : [`Missing: ${missing.join(", ")} (was it renamed? npm run migrate)`]),

@@ -115,6 +115,17 @@ export const rowsAs = <A>(schema: Schema.Decoder<A>) => {
     Effect.flatMap(statement, (rows) => Effect.orDie(decode(rows)))
 }
 
+/** The same for a statement that always returns one row. */
+export const rowAs = <A>(schema: Schema.Decoder<A>) => {
+  const decode = Schema.decodeUnknownEffect(schema)
+  return <E, R>(statement: Effect.Effect<ReadonlyArray<object>, E, R>): Effect.Effect<A, E, R> =>
+    Effect.flatMap(statement, ([row]) => Effect.orDie(decode(row)))
+}
+
+/** SQL of a time as ISO 8601 text in UTC, with milliseconds. */
+export const isoTime = (column: string): string =>
+  `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
+
 /** The fields of an error of the server, as far as it sent them (PostgreSQL manual, 55.8). */
 export const sqlFields = (error: SqlError): { readonly code?: string; readonly detail?: string } =>
   (error.reason.cause ?? {}) as { readonly code?: string; readonly detail?: string }

@@ -3,8 +3,9 @@ import { freshForHours } from "@medipim/http-api/OrchestratorApi"
 import { Context, Effect, Layer, Option, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import { isoTime, rowAs, rowsAs } from "./Postgres.ts"
 
-const Ids = Schema.Array(Schema.Struct({ snapshotId: SnapshotId }))
+const Named = Schema.Struct({ snapshotId: SnapshotId })
 
 /** A snapshot that a run of this database fetched, and how long ago that run ended; `null` while it is running. */
 const Fetched = Schema.Struct({ snapshotId: SnapshotId, ageSeconds: Schema.NullOr(Schema.Finite) })
@@ -44,45 +45,35 @@ export class PublishOrder extends Context.Service<
     PublishOrder,
     Effect.gen(function* () {
       const sql = yield* SqlClient
-      const decode = Schema.decodeUnknownEffect(Ids)
-      const decodeFetched = Schema.decodeUnknownEffect(Schema.Array(Fetched))
-      const decodeFreshness = Schema.decodeUnknownEffect(Freshness)
-      const first = (rows: ReadonlyArray<object>) =>
-        Effect.map(Effect.orDie(decode(rows)), ([row]) => Option.fromUndefinedOr(row?.snapshotId))
+      const first = (statement: Effect.Effect<ReadonlyArray<object>, SqlError>) =>
+        Effect.map(rowsAs(Named)(statement), ([row]) => Option.fromUndefinedOr(row?.snapshotId))
 
-      const newerThan = Effect.fn("PublishOrder.newerThan")(function* (id: SnapshotId) {
-        return yield* first(
-          yield* sql`SELECT snapshot_id AS "snapshotId" FROM medipim.published_snapshots
-            WHERE snapshot_id <> ${id} AND seq > coalesce((SELECT seq FROM medipim.sync_runs WHERE id = ${id}), 0)
-            ORDER BY seq DESC LIMIT 1`
-        )
-      })
+      const newerThan = Effect.fn("PublishOrder.newerThan")((id: SnapshotId) =>
+        first(sql`SELECT snapshot_id AS "snapshotId" FROM medipim.published_snapshots
+          WHERE snapshot_id <> ${id} AND seq > coalesce((SELECT seq FROM medipim.sync_runs WHERE id = ${id}), 0)
+          ORDER BY seq DESC LIMIT 1`)
+      )
 
       const current = sql`SELECT snapshot_id AS "snapshotId" FROM medipim.published_snapshots
-        ORDER BY whole DESC, seq DESC LIMIT 1`.pipe(Effect.flatMap(first), Effect.withSpan("PublishOrder.current"))
+        ORDER BY whole DESC, seq DESC LIMIT 1`.pipe(first, Effect.withSpan("PublishOrder.current"))
 
-      const fetched = Effect.fn("PublishOrder.fetched")(function* (ids: ReadonlyArray<SnapshotId>) {
-        const rows = yield* sql`SELECT id AS "snapshotId", extract(epoch FROM now() - ended_at)::float8 AS "ageSeconds"
-          FROM medipim.sync_runs WHERE id = ANY(${ids}::text[]) ORDER BY seq DESC`
-        return yield* Effect.orDie(decodeFetched(rows))
-      })
+      const fetched = Effect.fn("PublishOrder.fetched")((ids: ReadonlyArray<SnapshotId>) =>
+        sql`SELECT id AS "snapshotId", extract(epoch FROM now() - ended_at)::float8 AS "ageSeconds"
+          FROM medipim.sync_runs WHERE id = ANY(${ids}::text[]) ORDER BY seq DESC`.pipe(rowsAs(Fetched))
+      )
 
       const isPublished = Effect.fn("PublishOrder.isPublished")(function* (id: SnapshotId) {
         const rows = yield* sql`SELECT FROM medipim.published_snapshots WHERE snapshot_id = ${id} AND whole LIMIT 1`
         return rows.length > 0
       })
 
-      const iso = (column: string) =>
-        sql.literal(`to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
+      const iso = (column: string) => sql.literal(isoTime(column))
       const freshness = sql`SELECT ${iso("published_at")} AS "publishedAt", ${iso("requested_at")} AS "requestedAt",
           coalesce(requested_at BETWEEN now() - ${`${freshForHours} hours`}::interval AND now(), false) AS "isFresh"
         FROM (SELECT
           (SELECT published_at FROM medipim.published_snapshots WHERE whole ORDER BY run_seq DESC LIMIT 1) AS published_at,
           (SELECT requested_at FROM medipim.published_snapshots WHERE whole ORDER BY seq DESC LIMIT 1) AS requested_at
-        ) AS newest`.pipe(
-        Effect.flatMap(([row]) => Effect.orDie(decodeFreshness(row))),
-        Effect.withSpan("PublishOrder.freshness")
-      )
+        ) AS newest`.pipe(rowAs(Freshness), Effect.withSpan("PublishOrder.freshness"))
 
       return PublishOrder.of({ newerThan, current, fetched, isPublished, freshness })
     })

@@ -15,14 +15,11 @@ import { SyncRunning } from "@medipim/http-api/OrchestratorApi"
 import { Clock, Context, Duration, Effect, Layer, Option, Random, Schedule, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { answered, briefRetries, changed, retriedOutsideTransaction } from "./Postgres.ts"
+import { answered, briefRetries, changed, isoTime, retriedOutsideTransaction, rowsAs } from "./Postgres.ts"
 
-const Runs = Schema.Array(Run)
 const encodeWaits = Schema.encodeEffect(Schema.fromJsonString(Schema.Array(Wait)))
-const States = Schema.Array(
-  Schema.Struct({ published: Schema.Boolean, cancelled: Schema.Boolean, overdue: Schema.Boolean })
-)
-const Locked = Schema.Array(Schema.Struct({ status: RunStatus, result: Schema.NullOr(PublishResult) }))
+const State = Schema.Struct({ published: Schema.Boolean, cancelled: Schema.Boolean, overdue: Schema.Boolean })
+const Locked = Schema.Struct({ status: RunStatus, result: Schema.NullOr(PublishResult) })
 const encodeResult = Schema.encodeEffect(Schema.fromJsonString(PublishResult))
 /** Runs that are kept however old they are: they order the snapshots that may still be stored. */
 const runsKept = 50
@@ -59,8 +56,8 @@ export interface LockedRun {
 
 /**
  * The one owner of `medipim.sync_runs`, `medipim.sync_cancellations` and `medipim.sync_waits`. It decides that one run is
- * running at a time, and what a run may still do. Outside of a transaction every method retries through passing faults;
- * inside one none does, because nothing but the whole transaction can be repeated.
+ * running at a time, and what a run may still do. Inside a transaction no method retries: nothing but the whole transaction can
+ * be repeated. Outside of one those retry that are safe to repeat.
  */
 export class RunRecords extends Context.Service<
   RunRecords,
@@ -123,27 +120,20 @@ export class RunRecords extends Context.Service<
     RunRecords,
     Effect.gen(function* () {
       const sql = yield* SqlClient
-      const decode = Schema.decodeUnknownEffect(Runs)
-      const decodeStates = Schema.decodeUnknownEffect(States)
-      const decodeLocked = Schema.decodeUnknownEffect(Locked)
       const repeat = retriedOutsideTransaction(sql, (effect) => Effect.retry(answered(effect), briefRetries))
       const repeatChange = retriedOutsideTransaction(sql, (effect) => Effect.retry(changed(effect), briefRetries))
       const untilAnswered = retriedOutsideTransaction(sql, (effect) =>
         Effect.retry(changed(effect), { while: briefRetries.while, schedule: Schedule.spaced("2 seconds") })
       )
-      const iso = (column: string) =>
-        sql.literal(`to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
+      const iso = (column: string) => sql.literal(isoTime(column))
       const columns = sql`id AS "runId", mode, options, status, phase, snapshot_id AS "snapshotId", progress, failure,
         ${iso("started_at")} AS "startTime", ${iso("ended_at")} AS "endTime", published_at IS NOT NULL AS published,
         coalesce((SELECT waits FROM medipim.sync_waits WHERE run_id = id AND status = 'running'), '[]') AS "waitingFor"`
-      // A row that does not fit was written by another version: a defect, with the reason in it.
-      const runsOf = (rows: ReadonlyArray<object>) => Effect.orDie(decode(rows))
-      const first = (rows: ReadonlyArray<object>) => Effect.map(runsOf(rows), (runs) => Option.fromUndefinedOr(runs[0]))
+      const runs = rowsAs(Run)
+      const firstRun = (statement: Effect.Effect<ReadonlyArray<object>, SqlError>) =>
+        Effect.map(runs(statement), ([run]) => Option.fromUndefinedOr(run))
 
-      const running = sql`SELECT ${columns} FROM medipim.sync_runs WHERE status = 'running'`.pipe(
-        Effect.flatMap(first),
-        repeat
-      )
+      const running = sql`SELECT ${columns} FROM medipim.sync_runs WHERE status = 'running'`.pipe(firstRun, repeat)
 
       const begin = Effect.fn("RunRecords.begin")(function* (
         options: SyncOptions,
@@ -154,7 +144,7 @@ export class RunRecords extends Context.Service<
           VALUES (${id}, ${mode}, ${JSON.stringify(options)}::jsonb, 'running', 'idle',
             ${JSON.stringify(noProgress)}::jsonb, now())
           ON CONFLICT (status) WHERE status = 'running' DO NOTHING
-          RETURNING ${columns}`.pipe(Effect.flatMap(first))
+          RETURNING ${columns}`.pipe(firstRun)
         while (true) {
           const made = yield* insert
           if (Option.isSome(made)) return made.value
@@ -166,20 +156,21 @@ export class RunRecords extends Context.Service<
         }
       })
 
-      const find = Effect.fn("RunRecords.find")(function* (id: string) {
-        return yield* first(yield* sql`SELECT ${columns} FROM medipim.sync_runs WHERE id = ${id}`)
-      }, repeat)
+      const find = Effect.fn("RunRecords.find")(
+        (id: string) => firstRun(sql`SELECT ${columns} FROM medipim.sync_runs WHERE id = ${id}`),
+        repeat
+      )
 
-      const list = Effect.fn("RunRecords.list")(function* (limit: number) {
-        return yield* runsOf(yield* sql`SELECT ${columns} FROM medipim.sync_runs ORDER BY seq DESC LIMIT ${limit}`)
-      }, repeat)
+      const list = Effect.fn("RunRecords.list")(
+        (limit: number) => runs(sql`SELECT ${columns} FROM medipim.sync_runs ORDER BY seq DESC LIMIT ${limit}`),
+        repeat
+      )
 
       const state = Effect.fn("RunRecords.state")(function* (id: RunId, longest: Duration.Duration) {
-        const rows = yield* sql`SELECT published_at IS NOT NULL AS published,
+        const [run] = yield* sql`SELECT published_at IS NOT NULL AS published,
           EXISTS (SELECT FROM medipim.sync_cancellations WHERE run_id = ${id}) AS cancelled,
           now() - started_at > ${Duration.toMillis(longest)}::float8 * interval '1 millisecond' AS overdue
-          FROM medipim.sync_runs WHERE id = ${id} AND status = 'running'`
-        const [run] = yield* Effect.orDie(decodeStates(rows))
+          FROM medipim.sync_runs WHERE id = ${id} AND status = 'running'`.pipe(rowsAs(State))
         if (run === undefined || (run.cancelled && !run.published)) return "over"
         return run.overdue && !run.published ? "overdue" : "active"
       }, repeat)
@@ -197,9 +188,9 @@ export class RunRecords extends Context.Service<
       })
 
       const lockedRun = Effect.fnUntraced(function* (id: RunId, lock: "NO KEY UPDATE" | "SHARE") {
-        const rows = yield* sql`SELECT status, CASE WHEN published_at IS NOT NULL THEN result END AS result
-          FROM medipim.sync_runs WHERE id = ${id} FOR ${sql.literal(lock)}`
-        return (yield* Effect.orDie(decodeLocked(rows)))[0]
+        const [run] = yield* sql`SELECT status, CASE WHEN published_at IS NOT NULL THEN result END AS result
+          FROM medipim.sync_runs WHERE id = ${id} FOR ${sql.literal(lock)}`.pipe(rowsAs(Locked))
+        return run
       })
 
       const lockForPublishing = Effect.fn("RunRecords.lockForPublishing")(function* (id: RunId) {
